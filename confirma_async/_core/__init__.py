@@ -1,0 +1,1 @@
+"""Decisions: pure and synchronous. No event loop, no HTTP, no clock, no randomness, no logging; `now` is passed in."""

@@ -1,0 +1,242 @@
+"""How values stand on the wire: names, nesting, dates, amounts; and reading them back with error paths.
+
+The models know nothing of this. Shapes are cattrs' work, JSON is msgspec's: it writes a Decimal as the number it is
+and reads a number as a Decimal, without a float on the way.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from typing import Any, cast
+
+import msgspec
+from attrs import fields
+from cattrs import Converter
+from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+
+from ..codes import ActionCode
+from ..errors import InvalidActionError
+from ..models import (
+    Action,
+    CaseAction,
+    Comment,
+    DirectPayment,
+    DueDate,
+    Objection,
+    Pause,
+    PaymentPlan,
+    RawAction,
+    Violation,
+    Withdraw,
+)
+from ..models.actions import is_sane, to_amount, to_date
+from .assumptions import Assumptions
+
+__all__ = [
+    "BODY_OVERHEAD",
+    "JsonError",
+    "actions_body",
+    "decode_action",
+    "decode_json",
+    "encode_action",
+    "encode_json",
+]
+
+ACTION_TYPES: Mapping[str, type[CaseAction]] = {
+    action_type.code: action_type
+    for action_type in (Comment, Withdraw, DueDate, PaymentPlan, Objection, Pause, DirectPayment)
+}
+"""The documented codes and the actions that stand for them."""
+
+_ENVELOPE_MEMBERS = ("code", "comment", "data", "action_id")
+
+_encoder = msgspec.json.Encoder(decimal_format="number")
+_decoder = msgspec.json.Decoder(float_hook=Decimal)
+
+
+def encode_json(value: object) -> bytes:
+    """The JSON of `value`, amounts as numbers exactly as they stand.
+
+    Raises:
+        TypeError, ValueError, UnicodeEncodeError: `value` holds something that JSON cannot carry.
+    """
+    return _encoder.encode(value)
+
+
+class JsonError(ValueError):
+    """A text is not JSON, or is JSON that nothing sensible can be made of. Its message shows none of the text."""
+
+
+def decode_json(text: bytes | str) -> Any:
+    """The value of a JSON text, its fractional numbers as Decimals.
+
+    Raises:
+        JsonError: It is not JSON; the message says where.
+    """
+    try:
+        return _decoder.decode(text)
+    except msgspec.MsgspecError as error:
+        raise JsonError(str(error)) from None
+    except UnicodeDecodeError as error:
+        raise JsonError(f"it is not UTF-8 (byte {error.start})") from None
+    except RecursionError:
+        raise JsonError("it nests too deeply") from None
+    except InvalidOperation:
+        raise JsonError("it holds a number that is too large") from None
+
+
+# --- actions to the wire --------------------------------------------------------------------------------------------
+
+_ACTIONS_OPEN, _ACTIONS_CLOSE = b'{"actions":[', b"]}"
+
+BODY_OVERHEAD = len(_ACTIONS_OPEN) + len(_ACTIONS_CLOSE)
+"""Bytes of a body beside its actions and the commas between them."""
+
+
+def actions_body(encoded: Sequence[bytes]) -> bytes:
+    """The body of POST `/invoice/action` for actions that are encoded already, in their order."""
+    return b"%b%b%b" % (_ACTIONS_OPEN, b",".join(encoded), _ACTIONS_CLOSE)
+
+
+def encode_action(action: Action, assumptions: Assumptions) -> bytes:
+    """One element of the `actions` array, in the member order of the documents."""
+    element: dict[str, Any] = {"code": action.code}
+    if action.comment is not None:
+        element["comment"] = action.comment
+    elif assumptions.absent_comment != "omit":
+        element["comment"] = None if assumptions.absent_comment == "null" else ""
+    element["data"] = action.data if isinstance(action, RawAction) else _data_writers[action.code](action)
+    return _encoder.encode(element)
+
+
+def _camel_case(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+def _data_members(action_type: type[CaseAction]) -> dict[str, str]:
+    """Field name -> wire name, for the fields that stand in `data`."""
+    names = (attribute.name for attribute in fields(action_type))
+    return {name: _camel_case(name) for name in names if name not in ("comment", "action_id")}
+
+
+# --- actions from the wire ------------------------------------------------------------------------------------------
+
+
+def decode_action(element: object) -> Action:
+    """Read one element of an `actions` array; an `action_id` beside its members becomes the action's id.
+
+    A code that is not documented gives a `RawAction`.
+
+    Raises:
+        InvalidActionError: It is no such element; every mistake is named with its path.
+    """
+    found = list(_envelope_violations(element))
+    if found:
+        raise _invalid(found)
+    members = cast("dict[str, Any]", element)
+    code, comment, action_id = members["code"], members.get("comment"), members.get("action_id")
+    action_type = ACTION_TYPES.get(code)
+    if action_type is None:
+        return RawAction(code=code, comment=comment, data=members["data"], action_id=action_id)
+    flat = {**members["data"], "comment": comment, "action_id": action_id}
+    try:
+        return _converter.structure(flat, action_type)
+    except Exception as error:
+        raise _invalid(list(_explained(error))) from None
+
+
+def _invalid(found: list[Violation]) -> InvalidActionError:
+    return InvalidActionError("This is not an action: " + "; ".join(map(str, found)) + ".", found)
+
+
+def _envelope_violations(element: object) -> list[Violation]:
+    if not isinstance(element, dict):
+        return [Violation("$", f"an action is a JSON object, not {_kind(element)}")]
+    found = [
+        Violation(str(name), f"unknown member; an action has {', '.join(_ENVELOPE_MEMBERS)}")
+        for name in element
+        if name not in _ENVELOPE_MEMBERS
+    ]
+    code = element.get("code")
+    if not (isinstance(code, str) and code):
+        found.append(Violation("code", f"takes one of {', '.join(ActionCode)}, not {_kind(code)}"))
+    for name in ("comment", "action_id"):
+        value = element.get(name)
+        if not (value is None or (isinstance(value, str) and (value or name == "comment"))):
+            found.append(Violation(name, f"takes a string, not {_kind(value)}"))
+    if not isinstance(element.get("data"), dict):
+        found.append(Violation("data", f"takes a JSON object, not {_kind(element.get('data'))}"))
+    return found
+
+
+def _kind(value: object) -> str:
+    """What JSON calls `value`, without showing it."""
+    if value is None:
+        return "nothing"
+    kinds: dict[type, str] = {bool: "a boolean", str: "a string", list: "an array", dict: "an object"}
+    return kinds.get(type(value), "a number")
+
+
+def _explained(error: BaseException) -> list[Violation]:
+    """Cattrs' errors as violations with the wire's paths."""
+    if not isinstance(error, ClassValidationError):
+        return [Violation("data", str(error))]
+    with_notes, without = error.group_exceptions()
+    return [
+        Violation(f"data.{_camel_case(note.name)}", "missing" if isinstance(cause, KeyError) else str(cause))
+        for cause, note in with_notes
+    ] + [
+        Violation(f"data.{name}", "unknown member")
+        for cause in without
+        if isinstance(cause, ForbiddenExtraKeysError)
+        for name in sorted(cause.extra_fields)
+    ]
+
+
+def _read_integer(value: object, _type: object) -> int:
+    if type(value) is not int:
+        raise ValueError(f"takes an integer, not {_kind(value)}")
+    return value
+
+
+def _read_text(value: object, _type: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"takes a string, not {_kind(value)}")  # noqa: TRY004 - cattrs collects it all the same
+    return value
+
+
+def _read_amount(value: object, _type: object) -> Decimal:
+    amount = to_amount(cast("Any", value))
+    if not isinstance(amount, Decimal) or not is_sane(amount):
+        raise ValueError(f"takes an amount such as 250.75, not {_kind(value)}")
+    return amount
+
+
+def _read_date(value: object, _type: object) -> date:
+    read = to_date(cast("Any", value))
+    if not isinstance(read, date):
+        shown = f"{value[:20]!r}" if isinstance(value, str) else _kind(value)
+        raise ValueError(f"takes a date as YYYY-MM-DD, not {shown}")  # noqa: TRY004 - as above
+    return read
+
+
+def _make_converter() -> Converter:
+    converter = Converter(detailed_validation=True, forbid_extra_keys=True)
+    converter.register_structure_hook(int, _read_integer)
+    converter.register_structure_hook(str, _read_text)
+    converter.register_structure_hook(Decimal, _read_amount)
+    converter.register_structure_hook(date, _read_date)
+    for action_type in ACTION_TYPES.values():
+        renamed: Any = {name: override(rename=wire) for name, wire in _data_members(action_type).items()}
+        reader = make_dict_structure_fn(action_type, converter, **renamed)
+        converter.register_structure_hook(action_type, reader)
+        omitted: Any = {name: override(omit=True) for name in ("comment", "action_id")}
+        writer = make_dict_unstructure_fn(action_type, converter, **omitted, **renamed)
+        converter.register_unstructure_hook(action_type, writer)
+    return converter
+
+
+_converter = _make_converter()
+_data_writers = {code: _converter.get_unstructure_hook(kind) for code, kind in ACTION_TYPES.items()}
