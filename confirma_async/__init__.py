@@ -1,0 +1,115 @@
+"""An asyncio client for the Confirma Finance Integrations API.
+
+Submit an invoice action from anywhere; it is checked, coalesced with others into one POST, sent no more often than is
+safe, and its end is one of four words you can act on.
+"""
+
+from ._core.assumptions import Assumptions
+from ._core.disposition import DispositionPolicy
+from ._core.rules import violations
+from ._io.journal import MemoryJournal
+from ._io.token_store import FileTokenStore, MemoryTokenStore, TokenStore
+from ._version import __version__
+from .client import ConfirmaClient
+from .codes import ActionCode, Disposition, EffectClass, Environment
+from .errors import (
+    ActionError,
+    ActionIdConflictError,
+    ActionRejectedError,
+    AmbiguousAnswerError,
+    AuthenticationError,
+    ClientStateError,
+    ConfigurationError,
+    ConfirmaError,
+    InvalidActionError,
+    InvalidFieldError,
+    NotAppliedError,
+    NotSubmittedError,
+    OutcomeUnknownError,
+    PermissionDeniedError,
+    QueueFullError,
+    RateLimitedError,
+    RefusedError,
+    ServiceError,
+    ServiceUnavailableError,
+    TokenLostError,
+    TokenStoreError,
+)
+from .events import ActionEnded, AttemptEnded, Event, GateOpened, GateShut, RetryPlanned, TokenRenewed
+from .models import (
+    Action,
+    ActionOutcome,
+    Comment,
+    DirectPayment,
+    DrainReport,
+    DueDate,
+    Objection,
+    Pause,
+    PaymentPlan,
+    RawAction,
+    Statistics,
+    Violation,
+    Withdraw,
+)
+from .policies import BatchPolicy, RatePolicy, RetryPolicy, Timeouts
+
+__all__ = [
+    "Action",
+    "ActionCode",
+    "ActionEnded",
+    "ActionError",
+    "ActionIdConflictError",
+    "ActionOutcome",
+    "ActionRejectedError",
+    "AmbiguousAnswerError",
+    "Assumptions",
+    "AttemptEnded",
+    "AuthenticationError",
+    "BatchPolicy",
+    "ClientStateError",
+    "Comment",
+    "ConfigurationError",
+    "ConfirmaClient",
+    "ConfirmaError",
+    "DirectPayment",
+    "Disposition",
+    "DispositionPolicy",
+    "DrainReport",
+    "DueDate",
+    "EffectClass",
+    "Environment",
+    "Event",
+    "FileTokenStore",
+    "GateOpened",
+    "GateShut",
+    "InvalidActionError",
+    "InvalidFieldError",
+    "MemoryJournal",
+    "MemoryTokenStore",
+    "NotAppliedError",
+    "NotSubmittedError",
+    "Objection",
+    "OutcomeUnknownError",
+    "Pause",
+    "PaymentPlan",
+    "PermissionDeniedError",
+    "QueueFullError",
+    "RateLimitedError",
+    "RatePolicy",
+    "RawAction",
+    "RefusedError",
+    "RetryPlanned",
+    "RetryPolicy",
+    "ServiceError",
+    "ServiceUnavailableError",
+    "Statistics",
+    "Timeouts",
+    "TokenLostError",
+    "TokenRenewed",
+    "TokenStore",
+    "TokenStoreError",
+    "Violation",
+    "Withdraw",
+    "__version__",
+    "violations",
+]

@@ -1,0 +1,263 @@
+"""`client.actions`: submit actions, from one to any number, and learn how each ended."""
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+from itertools import count
+from uuid import uuid4
+
+from .._core.assumptions import Assumptions
+from .._core.batch import Submission
+from .._core.disposition import DispositionPolicy
+from .._core.rules import violations
+from .._core.wire import BODY_OVERHEAD, encode_action
+from ..codes import Disposition
+from ..errors import (
+    ActionError,
+    ActionIdConflictError,
+    ActionRejectedError,
+    InvalidActionError,
+    InvalidFieldError,
+    NotAppliedError,
+    OutcomeUnknownError,
+    QueueFullError,
+)
+from ..models import Action, ActionOutcome, DrainReport, Violation
+from ..policies import BatchPolicy
+from .batcher import Batcher
+from .push import Push
+
+__all__ = ["Actions"]
+
+_ERRORS: dict[Disposition, type[ActionError]] = {
+    Disposition.REJECTED: ActionRejectedError,
+    Disposition.NOT_APPLIED: NotAppliedError,
+    Disposition.UNKNOWN: OutcomeUnknownError,
+}
+
+
+class Actions:
+    """Submits invoice actions (POST `/invoice/action`; API, section 4.2).
+
+    Whoever submits, and however: everything is coalesced into the same batches, and actions of one case reach the
+    service in the order in which they were submitted.
+    """
+
+    def __init__(
+        self,
+        batcher: Batcher,
+        *,
+        policy: BatchPolicy,
+        disposition: DispositionPolicy,
+        assumptions: Assumptions,
+        require_open: Callable[[], None],
+        drain: Callable[[float], "asyncio.Future[DrainReport]"],
+    ) -> None:
+        self._batcher = batcher
+        self._policy = policy
+        self._disposition = disposition
+        self._assumptions = assumptions
+        self._require_open = require_open
+        self._drain = drain
+        self._id_prefix = uuid4().hex
+        self._ids = count(1)
+
+    async def send(self, action: Action, *, validate: bool = True) -> ActionOutcome:
+        """Submit one action, and wait for its end.
+
+        It waits in an open batch for the linger, and where `BatchPolicy` says that too much waits already, in order of
+        arrival, for room. While the gate is shut it waits up to `RetryPolicy.give_up_after`.
+
+        Cancelling takes the action back while its batch is open. Once the batch is sealed the action goes out all the
+        same, and its end goes to the account and to events.
+
+        An `action_id` that is submitted again while its action runs joins it, and both callers get the one end; one
+        that ended is answered with its end, or goes again if that was NOT_APPLIED.
+
+        Args:
+            action: What to submit.
+            validate: Whether to check it against the rules of the API's documents; for the day when they are wrong.
+
+        Returns:
+            The outcome, which is ACCEPTED.
+
+        Raises:
+            InvalidActionError: It breaks rules; nothing was sent. Mend what `violations` names.
+            ActionIdConflictError: Its id belongs to an action with other content; nothing was sent.
+            QueueFullError: Too much waits, and `BatchPolicy.when_full` says to raise; nothing was sent. Try later.
+            ActionRejectedError: The service refused it. Mend it.
+            NotAppliedError: It had no effect. It may be submitted again.
+            OutcomeUnknownError: It may have taken effect. Look before it is sent again.
+            ClientStateError: The client is not open.
+        """
+        self._require_open()
+        ended: asyncio.Future[ActionOutcome] = asyncio.get_running_loop().create_future()
+
+        def tell(outcome: ActionOutcome) -> None:
+            if not ended.done():
+                ended.set_result(outcome)
+
+        submission = self._batcher.submit(
+            self.prepare(action, tell, lingers=True, validate=validate), may_wait=self._policy.when_full == "wait"
+        )
+        try:
+            outcome = await ended
+        except asyncio.CancelledError:
+            self._batcher.withdraw(submission, tell)
+            raise
+        return _accepted(outcome)
+
+    def push(
+        self, actions: Iterable[Action] | AsyncIterable[Action], *, validate: bool = True
+    ) -> AsyncIterator[ActionOutcome]:
+        """Submit everything that `actions` yields, and yield each action's outcome in the order in which they end.
+
+        Batches are sealed when they are full, when the source ends, and when an asynchronous source yields nothing for
+        `BatchPolicy.stall`. Memory stays bounded: reading pauses while as many actions wait as `BatchPolicy` allows,
+        or their outcomes wait to be taken.
+
+        A single action never raises: what breaks a rule comes back NOT_APPLIED, with an `InvalidActionError`.
+
+        If its consumer stops (closes it, or is cancelled), it stops reading, lets sealed batches end, and takes the
+        rest back unsent. A second iteration over the same object is not possible.
+
+        Args:
+            actions: Any iterable, asynchronous or not.
+            validate: As for `send`.
+
+        Raises:
+            AuthenticationError: The token is dead. Raised once, after the outcome of everything that was read.
+            PermissionDeniedError: The service does not let this token do it. As above.
+            ClientStateError: The client is not open.
+            Exception: What the source raised, after the outcome of everything that was read before.
+        """
+        self._require_open()
+        if not isinstance(actions, Iterable | AsyncIterable):
+            raise InvalidFieldError(f"push() takes an iterable of actions, not a {type(actions).__name__}.")
+        return Push(self, self._batcher, self._policy, actions, validate=validate).outcomes()
+
+    async def post(self, actions: Iterable[Action], *, validate: bool = True) -> list[ActionOutcome]:
+        """Send these actions as one POST, in this order, with no others in it.
+
+        It waits until no earlier action of its cases is in flight, and goes through the same gate. It is never cut up:
+        refused, all of it is REJECTED. After an ambiguous answer what may harmlessly be repeated is repeated.
+
+        Cancelling takes the POST back while it waits; once it is sealed it goes out.
+
+        Returns:
+            The outcomes, in the order of `actions`; empty, and nothing sent, if there are none.
+
+        Raises:
+            InvalidActionError: One of them breaks rules, or together they are larger than one POST may be. Nothing was
+                sent.
+            ActionIdConflictError: The id of one of them is in use, or twice in this call. Nothing was sent.
+            ClientStateError: The client is not open.
+        """
+        self._require_open()
+        ended: dict[int, ActionOutcome] = {}
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        submissions: list[Submission] = []
+
+        def teller(index: int) -> Callable[[ActionOutcome], None]:
+            def tell(outcome: ActionOutcome) -> None:
+                ended[index] = outcome
+                if len(ended) == len(submissions) and not done.done():
+                    done.set_result(None)
+
+            return tell
+
+        for index, action in enumerate(actions):
+            submissions.append(self.prepare(action, teller(index), lingers=False, validate=validate))
+        if not submissions:
+            return []
+        self._check_fits(submissions)
+        self._batcher.submit_group(submissions)
+        try:
+            await done
+        except asyncio.CancelledError:
+            for submission in submissions:
+                self._batcher.withdraw(submission, submission.owners[0])
+            raise
+        return [ended[index] for index in range(len(submissions))]
+
+    def _check_fits(self, submissions: Sequence[Submission]) -> None:
+        size = BODY_OVERHEAD + sum(len(submission.encoded) + 1 for submission in submissions)
+        if len(submissions) > self._policy.max_waiting_actions or size > self._policy.max_bytes:
+            raise InvalidActionError(
+                f"{len(submissions)} actions of {size} bytes together are more than BatchPolicy lets into one POST; "
+                "nothing was sent; use push()."
+            )
+
+    async def flush(self) -> None:
+        """Seal what was submitted before this call, send it, and wait for its end. Submission goes on meanwhile.
+
+        Raises:
+            ClientStateError: The client is not open.
+        """
+        self._require_open()
+        await self._batcher.flush()
+
+    async def drain(self, grace: float = 25.0) -> DrainReport:
+        """Take no more actions, send what waits, wait for every end, and return the account.
+
+        Terminal: the client takes no actions afterwards. A second call returns the same report. Cancelling leaves the
+        drain running.
+
+        Args:
+            grace: Seconds to wait. After it, what was not sent is NOT_APPLIED, and what is in flight ends as its
+                evidence says, mostly UNKNOWN.
+        """
+        return await asyncio.shield(self._drain(grace))
+
+    def prepare(
+        self, action: Action, owner: Callable[[ActionOutcome], None], *, lingers: bool, validate: bool
+    ) -> Submission:
+        """Check an action once, and encode it once.
+
+        Raises:
+            InvalidActionError: It breaks rules, or is larger than a POST may be.
+        """
+        if not isinstance(action, Action):
+            raise InvalidFieldError(f"An action such as Comment is needed, not a {type(action).__name__}.")
+        if validate and (found := violations(action)):
+            raise _invalid(action, found)
+        encoded = self._encode(action)
+        action_id = action.action_id or f"{self._id_prefix}-{next(self._ids)}"
+        return Submission(
+            action=action,
+            action_id=action_id,
+            encoded=encoded,
+            effect=self._disposition.effect_of(action.code),
+            entered=asyncio.get_running_loop().time(),
+            owners=[owner],
+            lingers=lingers,
+            # The key of the fence: an action without a case stands for itself.
+            case=action_id if action.case_id is None else action.case_id,
+        )
+
+    def _encode(self, action: Action) -> bytes:
+        try:
+            encoded = encode_action(action, self._assumptions)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise _invalid(action, [Violation("$", f"it cannot be written as JSON ({type(error).__name__})")]) from None
+        if len(encoded) + BODY_OVERHEAD > self._policy.max_bytes:
+            size = f"{len(encoded)} bytes are more than one POST may hold ({self._policy.max_bytes})"
+            raise _invalid(action, [Violation("$", size)])
+        return encoded
+
+
+def _invalid(action: Action, found: Sequence[Violation]) -> InvalidActionError:
+    case = "" if action.case_id is None else f" on case {action.case_id}"
+    listed = "; ".join(map(str, found))
+    return InvalidActionError(f"The {action.code} action{case} was not sent: {listed}.", found)
+
+
+def _accepted(outcome: ActionOutcome) -> ActionOutcome:
+    """The outcome, if it is ACCEPTED; else its error, made for this one caller."""
+    if outcome.disposition is Disposition.ACCEPTED:
+        return outcome
+    cause = outcome.error
+    if isinstance(cause, ActionIdConflictError | QueueFullError):
+        raise type(cause)(str(cause))
+    case = "" if outcome.action.case_id is None else f" on case {outcome.action.case_id}"
+    text = f"The {outcome.action.code} action{case} ended {outcome.disposition.name}: {cause}"
+    raise _ERRORS[outcome.disposition](text, outcome) from cause

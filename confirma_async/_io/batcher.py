@@ -1,0 +1,293 @@
+"""Drives the accumulator: one timer, lanes, and a record of every submission until its end.
+
+A sealed batch is delivered by a task of its own, which no caller's cancellation reaches. Whatever happens to that task,
+each of its submissions gets an end.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from math import inf
+
+from .._core.batch import BatchAccumulator, Place, Submission
+from ..codes import Disposition
+from ..errors import ActionIdConflictError, ConfirmaError, NotSubmittedError, QueueFullError
+from ..events import ActionEnded
+from ..models import ActionOutcome, DrainReport
+from ..policies import BatchPolicy
+from .delivery import Delivery, End
+from .emitter import Emitter
+from .pacing import Pacing
+
+__all__ = ["Batcher"]
+
+_log = logging.getLogger("confirma_async")
+
+_REPORTED = 1_000
+"""Outcomes that a drain report lists; its counts are complete."""
+
+
+class Batcher:
+    """Takes submissions, and sees to it that each has exactly one end."""
+
+    def __init__(self, policy: BatchPolicy, *, emit: Emitter) -> None:
+        self._policy = policy
+        self._emit = emit
+        self._accumulator = BatchAccumulator(policy)
+        self._live: dict[str, Submission] = {}
+        """What has no end yet, by action id, in order of submission."""
+        self._deliveries: set[asyncio.Task[None]] = set()
+        self._flushes: list[tuple[int, asyncio.Future[None]]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._pump_is_scheduled = False
+        self._counts: Counter[Disposition] = Counter()
+        self._not_accepted: list[ActionOutcome] = []
+
+    def connect(self, pacing: Pacing, delivery: Delivery) -> None:
+        """Say who hands out lanes, and who delivers."""
+        self._pacing = pacing
+        self._delivery = delivery
+
+    # --- in -------------------------------------------------------------------------------------------------------
+
+    def submit(self, submission: Submission, *, may_wait: bool) -> Submission:
+        """Take a submission in, or join it to one with the same id that has not ended.
+
+        Args:
+            submission: What to take in.
+            may_wait: Whether it may stand in the hall while too much waits.
+
+        Returns:
+            The submission that its caller is to wait for; not the one given, if it joined another.
+
+        Raises:
+            ActionIdConflictError: Its id is in use for other content.
+            QueueFullError: Too much waits, and it may not.
+        """
+        running = self._live.get(submission.action_id)
+        if running is not None:
+            return self._join(running, submission)
+        if not may_wait and not self._accumulator.has_room([submission]):
+            raise QueueFullError(
+                f"{self._accumulator.waiting_actions} actions wait, as many as BatchPolicy allows at large or for one "
+                "case; the action was not sent; submit it again later."
+            )
+        self._live[submission.action_id] = submission
+        self._accumulator.add(submission)
+        self._pump_soon()
+        return submission
+
+    def submit_group(self, submissions: Sequence[Submission]) -> None:
+        """Take submissions in that share one POST, with nobody else in it.
+
+        Raises:
+            ActionIdConflictError: The id of one of them is in use.
+        """
+        for submission in submissions:
+            if submission.action_id in self._live:
+                text = f"The action id {submission.action_id!r} is in use by an action that has not ended"
+                raise ActionIdConflictError(f"{text}; nothing was sent; wait for its end.")
+        for submission in submissions:
+            submission.group = submissions
+            self._live[submission.action_id] = submission
+        self._accumulator.add(*submissions)
+        self.seal()
+
+    @staticmethod
+    def _join(running: Submission, submission: Submission) -> Submission:
+        if running.encoded != submission.encoded:
+            raise ActionIdConflictError(
+                f"The action id {submission.action_id!r} is in use for an action with other content; this one was not "
+                "sent; give it an id of its own."
+            )
+        running.owners.extend(submission.owners)
+        return running
+
+    def settle(self, outcome: ActionOutcome) -> ActionOutcome:
+        """Count an action that ended before it was taken in."""
+        self._record(outcome)
+        return outcome
+
+    def withdraw(self, submission: Submission, owner: Callable[[ActionOutcome], None]) -> None:
+        """Take a caller off a submission; the last one takes an unsealed submission back."""
+        if owner in submission.owners:
+            submission.owners.remove(owner)
+        if not submission.owners and self._accumulator.withdraw(submission):
+            self._finish([(submission, Disposition.NOT_APPLIED, _withdrawn("its caller gave it up"))])
+
+    def seal(self) -> None:
+        """Send what waits, however little it is, as soon as there are lanes for it."""
+        self._accumulator.seal()
+        self._pump_soon()
+
+    async def flush(self) -> None:
+        """Seal, and wait until everything submitted so far has ended."""
+        self.seal()
+        if self._live:
+            ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            newest = max(submission.sequence for submission in self._live.values())
+            self._flushes.append((newest, ended))
+            await ended
+
+    # --- out ------------------------------------------------------------------------------------------------------
+
+    def _pump_soon(self) -> None:
+        """Look for a batch on the next turn of the loop, so that all who submit in this one are coalesced."""
+        if not self._pump_is_scheduled:
+            self._pump_is_scheduled = True
+            asyncio.get_running_loop().call_soon(self.pump)
+
+    def pump(self) -> None:
+        """Start a delivery for every batch that is due, while there are lanes."""
+        self._pump_is_scheduled = False
+        if self._pacing.is_hopeless:
+            self.expire(inf, "the token is not valid, and nobody can replace it while this client runs")
+        loop = asyncio.get_running_loop()
+        while self._pacing.has_turn():
+            batch = self._accumulator.take(loop.time())
+            if batch is None:
+                break
+            self._pacing.start(len(batch))
+            delivery = asyncio.create_task(self._deliver(batch), name="confirma-delivery")
+            self._deliveries.add(delivery)
+            delivery.add_done_callback(self._deliveries.discard)
+        self._arm_timer(loop)
+
+    def _arm_timer(self, loop: asyncio.AbstractEventLoop) -> None:
+        deadline = self._accumulator.deadline
+        if self._timer is not None:
+            if deadline == self._timer.when():
+                return
+            self._timer.cancel()
+            self._timer = None
+        # In the past, it waits for a lane, whose return pumps.
+        if deadline is not None and deadline > loop.time():
+            self._timer = loop.call_at(deadline, self._linger_is_over)
+
+    def _linger_is_over(self) -> None:
+        self._timer = None
+        self.pump()
+
+    async def _deliver(self, batch: list[Submission]) -> None:
+        try:
+            await self._delivery.deliver(batch)
+        except asyncio.CancelledError as error:
+            self._end_rest(batch, error)
+            raise
+        except Exception as error:
+            # A journal that cannot be written, or a mistake of ours: no caller may be left without an end.
+            _log.exception("A delivery failed.")
+            self._end_rest(batch, error)
+
+    def _end_rest(self, batch: Sequence[Submission], error: BaseException) -> None:
+        self.on_ends([_end_of_failed(submission, error) for submission in batch if submission.place is not Place.ENDED])
+
+    def on_ends(self, ends: Sequence[End]) -> None:
+        """Take note of ends of sealed submissions, tell their callers, and lift the fence of their cases."""
+        for submission, _, _ in ends:
+            self._accumulator.ended(submission)
+        self._finish(ends)
+        self._pump_soon()
+
+    def _finish(self, ends: Sequence[End]) -> None:
+        for submission, disposition, error in ends:
+            del self._live[submission.action_id]
+            outcome = ActionOutcome(submission.action, submission.action_id, disposition, submission.attempts, error)
+            self._record(outcome)
+            for owner in submission.owners:
+                owner(outcome)
+        if self._flushes:
+            self._end_flushes()
+
+    def _record(self, outcome: ActionOutcome) -> None:
+        self._counts[outcome.disposition] += 1
+        if outcome.disposition is not Disposition.ACCEPTED and len(self._not_accepted) < _REPORTED:
+            self._not_accepted.append(outcome)
+        if self._emit:
+            self._emit(
+                ActionEnded(
+                    outcome.action_id,
+                    outcome.action.code,
+                    outcome.action.case_id,
+                    outcome.disposition,
+                    outcome.attempts,
+                    None if outcome.error is None else str(outcome.error),
+                )
+            )
+
+    def _end_flushes(self) -> None:
+        oldest = next(iter(self._live.values())).sequence if self._live else None
+        for newest, ended in self._flushes[:]:
+            if (oldest is None or oldest > newest) and not ended.done():
+                ended.set_result(None)
+                self._flushes.remove((newest, ended))
+
+    # --- the end --------------------------------------------------------------------------------------------------
+
+    def expire(self, entered_by: float, reason: str) -> None:
+        """End NOT_APPLIED what was submitted by then and is not sealed."""
+        self._withdraw_all(self._accumulator.outstanding(entered_by), reason)
+
+    def withdraw_owned_by(self, owner: Callable[[ActionOutcome], None], reason: str) -> None:
+        """End NOT_APPLIED what is not sealed and has no other owner."""
+        owned = [s for s in self._accumulator.outstanding() if all(other == owner for other in s.owners)]
+        self._withdraw_all(owned, reason)
+
+    def _withdraw_all(self, submissions: Sequence[Submission], reason: str) -> None:
+        error = _withdrawn(reason)
+        taken = [submission for submission in submissions if self._accumulator.withdraw(submission)]
+        self._finish([(submission, Disposition.NOT_APPLIED, error) for submission in taken])
+
+    async def wait_empty(self) -> None:
+        """Wait until nothing waits and nothing is in flight."""
+        await self.flush()
+        await self.wait_deliveries(None)
+
+    async def wait_deliveries(self, seconds: float | None) -> None:
+        """Wait until no delivery runs; cancel those that run for longer than so many seconds."""
+        if self._deliveries:
+            _, running = await asyncio.wait(self._deliveries, timeout=seconds)
+            for delivery in running:
+                delivery.cancel()
+
+    @property
+    def waiting_actions(self) -> int:
+        """Actions that wait to be sealed."""
+        return self._accumulator.waiting_actions
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Their encoded bytes."""
+        return self._accumulator.waiting_bytes
+
+    @property
+    def in_flight_actions(self) -> int:
+        """Actions that are sealed and have no end yet."""
+        return sum(submission.place is Place.SEALED for submission in self._live.values())
+
+    def report(self) -> DrainReport:
+        """The account so far."""
+        counts = self._counts
+        return DrainReport(
+            accepted=counts[Disposition.ACCEPTED],
+            rejected=counts[Disposition.REJECTED],
+            not_applied=counts[Disposition.NOT_APPLIED],
+            unknown=counts[Disposition.UNKNOWN],
+            not_accepted=tuple(self._not_accepted),
+        )
+
+
+def _withdrawn(reason: str) -> NotSubmittedError:
+    return NotSubmittedError(f"The action was not sent: {reason}; it had no effect, and may be submitted again.")
+
+
+def _end_of_failed(submission: Submission, error: BaseException) -> End:
+    """The end of an action whose delivery broke: only one that was in no POST is certainly without effect."""
+    cause = (
+        error
+        if isinstance(error, ConfirmaError)
+        else NotSubmittedError(f"The delivery failed: {type(error).__name__}.")
+    )
+    disposition = Disposition.UNKNOWN if submission.attempts else Disposition.NOT_APPLIED
+    return submission, disposition, cause

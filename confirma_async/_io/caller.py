@@ -1,0 +1,125 @@
+"""Makes the calls that are not batches of actions: one request, retried where a repeat is harmless."""
+
+import asyncio
+import random
+
+from .._core.assumptions import Assumptions
+from .._core.diagnosis import diagnose, diagnose_in_doubt
+from .._core.disposition import DispositionPolicy, Evidence, Observation, Verdict, join, plan
+from .._core.request import ApiRequest
+from .._core.retry import RetryBudget, backoff, give_up
+from ..codes import Disposition, EffectClass
+from ..errors import ConfirmaError, OutcomeUnknownError, ServiceUnavailableError
+from ..policies import RetryPolicy
+from .pacing import Pacing, TurnLostError
+from .retrying import GoAgainError, retrying
+from .session import Exchange, Session
+
+__all__ = ["Caller"]
+
+
+class _Call:
+    """One call, with what a plan needs to know of it."""
+
+    def __init__(self, request: ApiRequest, effect: EffectClass, entered: float) -> None:
+        self.request = request
+        self.effect = effect
+        self.entered = entered
+        self.doubted = False
+        self.attempts = 0
+        self.seconds = 0.0
+
+    @property
+    def name(self) -> str:
+        return f"{self.request.method} {self.request.path}"
+
+
+class Caller:
+    """Makes calls with the tables of `_core.disposition`, through the same lanes and gate as the batches."""
+
+    def __init__(
+        self,
+        *,
+        session: Session,
+        pacing: Pacing,
+        budget: RetryBudget,
+        retry: RetryPolicy,
+        disposition: DispositionPolicy,
+        assumptions: Assumptions,
+    ) -> None:
+        self._session = session
+        self._pacing = pacing
+        self._budget = budget
+        self._retry = retry
+        self._disposition = disposition
+        self._assumptions = assumptions
+
+    async def call(self, request: ApiRequest, effect: EffectClass) -> Exchange:
+        """Make a call until it has a plain end.
+
+        Raises:
+            ServiceError: It did not succeed, and had no effect.
+            OutcomeUnknownError: It may have taken effect.
+        """
+        call = _Call(request, effect, asyncio.get_running_loop().time())
+        try:
+            async for attempt in retrying(asyncio.sleep):
+                with attempt:
+                    return await self._attempt(call)
+        except TurnLostError as lost:
+            raise ServiceUnavailableError(f"{call.name} was not sent: {lost}; it had no effect.") from lost
+        raise AssertionError("the loop returns or raises")
+
+    async def _attempt(self, call: _Call) -> Exchange:
+        await self._pacing.enter(1, call.entered)
+        started = asyncio.get_running_loop().time()
+        try:
+            call.attempts += 1
+            exchange = await self._session.exchange(call.request)
+            decided = plan([call], exchange.evidence, policy=self._disposition, assumptions=self._assumptions)
+            self._pacing.answered(decided.row.gate, exchange.evidence)
+        finally:
+            call.seconds += asyncio.get_running_loop().time() - started
+            self._pacing.leave()
+        if decided.row.verdict is Verdict.ACCEPTED:
+            self._budget.give_back(0)
+            return exchange
+        call.doubted = call.doubted or decided.row.verdict is Verdict.UNKNOWN
+        why = self._why_not_again(call, exchange.evidence, decided.observation) if decided.again else ""
+        raise self._failure(call, exchange, decided.observation, join(decided.row.verdict, doubted=call.doubted), why)
+
+    def _why_not_again(self, call: _Call, evidence: Evidence, observation: Observation) -> str:
+        """Why the call is not repeated, in words.
+
+        Raises:
+            GoAgainError: It is.
+        """
+        throttled = observation in (Observation.THROTTLED, Observation.UNAVAILABLE)
+        why = give_up(self._retry, attempts=call.attempts, seconds=call.seconds, asked_pause=evidence.retry_after)
+        if why is not None:
+            return why.value
+        if not self._budget.draw(self._budget.cost(throttled=throttled)):
+            return "the retry budget is used up"
+        delay = backoff(
+            self._retry,
+            failures=call.attempts,
+            throttled=throttled,
+            asked_pause=evidence.retry_after,
+            fraction=random.random(),  # noqa: S311 - jitter is no secret
+        )
+        call.seconds += delay
+        raise GoAgainError(delay)
+
+    def _failure(
+        self, call: _Call, exchange: Exchange, observation: Observation, end: Disposition, why: str
+    ) -> ConfirmaError:
+        if exchange.error is not None:
+            return exchange.error
+        if end is not Disposition.UNKNOWN:
+            return diagnose(observation, exchange.evidence, end, call=call.name, why=why)
+        cause = diagnose_in_doubt(exchange.evidence, call=call.name)
+        if call.effect.repeatable:
+            return cause
+        unknown = OutcomeUnknownError(str(cause))
+        unknown.__cause__ = cause
+        return unknown

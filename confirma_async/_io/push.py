@@ -1,0 +1,179 @@
+"""`push()`: reads a source at the pace at which its actions end, in bounded memory."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from typing import Protocol
+
+from .._core.batch import Place, Submission
+from ..codes import Disposition
+from ..errors import (
+    ActionIdConflictError,
+    AuthenticationError,
+    ConfirmaError,
+    InvalidActionError,
+    PermissionDeniedError,
+)
+from ..models import Action, ActionOutcome
+from ..policies import BatchPolicy
+from .batcher import Batcher
+
+__all__ = ["Push"]
+
+
+class _Preparer(Protocol):
+    def prepare(
+        self, action: Action, owner: Callable[[ActionOutcome], None], *, lingers: bool, validate: bool
+    ) -> Submission: ...
+
+
+class Push:
+    """One call of `push()`: a task that reads, and the outcomes that its consumer takes."""
+
+    def __init__(
+        self,
+        preparer: _Preparer,
+        batcher: Batcher,
+        policy: BatchPolicy,
+        source: Iterable[Action] | AsyncIterable[Action],
+        *,
+        validate: bool,
+    ) -> None:
+        self._preparer = preparer
+        self._batcher = batcher
+        self._policy = policy
+        self._source = source
+        self._validate = validate
+        self._ended: deque[ActionOutcome] = deque()
+        self._in_hand = 0
+        """Actions read whose outcome the consumer has not taken."""
+        self._last: Submission | None = None
+        self._consumer_wakes = asyncio.Event()
+        self._reader_wakes = asyncio.Event()
+        self._fatal: ConfirmaError | None = None
+
+    async def outcomes(self) -> AsyncIterator[ActionOutcome]:
+        """Yield every outcome; then raise what ended the reading, if anything did."""
+        reader = asyncio.create_task(self._read(), name="confirma-push")
+        reader.add_done_callback(lambda _: self._consumer_wakes.set())
+        try:
+            while True:
+                while self._ended:
+                    outcome = self._ended.popleft()
+                    self._in_hand -= 1
+                    self._reader_wakes.set()
+                    yield outcome
+                if self._fatal is not None and not reader.done():
+                    await self._stop(reader, str(self._fatal))
+                elif reader.done() and self._in_hand == 0:
+                    break
+                else:
+                    self._consumer_wakes.clear()
+                    await self._consumer_wakes.wait()
+        finally:
+            await self._stop(reader, "the consumer of push() stopped")
+        self._raise_end(reader)
+
+    async def _stop(self, reader: "asyncio.Task[None]", reason: str) -> None:
+        """Stop reading, and take back what is not sealed."""
+        if not reader.done():
+            reader.cancel()
+            await asyncio.wait([reader])
+        self._batcher.withdraw_owned_by(self._take_end, reason)
+
+    def _raise_end(self, reader: "asyncio.Task[None]") -> None:
+        if self._fatal is not None:
+            # A copy of its own for this consumer: the outcomes share the original.
+            raise type(self._fatal)(*self._fatal.args) from self._fatal
+        if not reader.cancelled() and (error := reader.exception()) is not None:
+            raise error
+
+    # --- the reader -----------------------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        try:
+            if isinstance(self._source, AsyncIterable):
+                await self._read_async(self._source)
+            else:
+                await self._read_sync(self._source)
+        finally:
+            self._batcher.seal()
+
+    async def _read_sync(self, source: Iterable[Action]) -> None:
+        for number, action in enumerate(source, 1):
+            self._take_in(action)
+            if self._must_wait():
+                await self._wait_for_room()
+            elif number % self._policy.max_actions == 0:
+                # Reading must not keep the batches from going out.
+                await asyncio.sleep(0)
+
+    async def _read_async(self, source: AsyncIterable[Action]) -> None:
+        stall = _StallWatch(self._policy.stall, self._batcher.seal)
+        try:
+            async for action in source:
+                stall.moved()
+                self._take_in(action)
+                if self._must_wait():
+                    await self._wait_for_room()
+        finally:
+            stall.stop()
+
+    def _take_in(self, action: Action) -> None:
+        self._in_hand += 1
+        try:
+            submission = self._preparer.prepare(action, self._take_end, lingers=False, validate=self._validate)
+            self._last = self._batcher.submit(submission, may_wait=True)
+        except (InvalidActionError, ActionIdConflictError) as error:
+            refused = ActionOutcome(action, action.action_id or "", Disposition.NOT_APPLIED, 0, error)
+            self._take_end(self._batcher.settle(refused))
+
+    def _must_wait(self) -> bool:
+        return self._in_hand >= self._policy.max_waiting_actions or (
+            self._last is not None and self._last.place is Place.HALL
+        )
+
+    async def _wait_for_room(self) -> None:
+        # Whoever reads no further has nothing to add to the open batch.
+        self._batcher.seal()
+        while self._must_wait():
+            if self._last is not None:
+                self._last.on_admitted = self._reader_wakes.set
+            self._reader_wakes.clear()
+            await self._reader_wakes.wait()
+
+    def _take_end(self, outcome: ActionOutcome) -> None:
+        self._ended.append(outcome)
+        if self._fatal is None and isinstance(outcome.error, AuthenticationError | PermissionDeniedError):
+            self._fatal = outcome.error
+        self._consumer_wakes.set()
+
+
+class _StallWatch:
+    """Calls back when nothing has moved for a while; one timer, not one for each move."""
+
+    def __init__(self, seconds: float, on_stall: Callable[[], None]) -> None:
+        self._seconds = seconds
+        self._on_stall = on_stall
+        self._loop = asyncio.get_running_loop()
+        self._moved_at = self._loop.time()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def moved(self) -> None:
+        """Something moved."""
+        self._moved_at = self._loop.time()
+        if self._timer is None:
+            self._timer = self._loop.call_at(self._moved_at + self._seconds, self._look)
+
+    def _look(self) -> None:
+        due = self._moved_at + self._seconds
+        if due > self._loop.time():
+            self._timer = self._loop.call_at(due, self._look)
+        else:
+            self._timer = None
+            self._on_stall()
+
+    def stop(self) -> None:
+        """Call back no more."""
+        if self._timer is not None:
+            self._timer.cancel()
