@@ -5,13 +5,14 @@ safe, and its end is one of four words you can act on.
 """
 
 from ._core.assumptions import Assumptions
-from ._core.disposition import DispositionPolicy
+from ._core.disposition import DispositionPolicy, Evidence
 from ._core.rules import violations
 from ._io.journal import MemoryJournal
+from ._io.reconciling import Reconciler
 from ._io.token_store import FileTokenStore, MemoryTokenStore, TokenStore
 from ._version import __version__
 from .client import ConfirmaClient
-from .codes import ActionCode, Disposition, EffectClass, Environment
+from .codes import ActionCode, Disposition, EffectClass, Environment, Finding
 from .errors import (
     ActionError,
     ActionIdConflictError,
@@ -51,7 +52,7 @@ from .models import (
     Violation,
     Withdraw,
 )
-from .policies import BatchPolicy, RatePolicy, RetryPolicy, Timeouts
+from .policies import BatchPolicy, RatePolicy, ReconcilePolicy, RetryPolicy, Timeouts
 
 __all__ = [
     "Action",
@@ -79,7 +80,9 @@ __all__ = [
     "EffectClass",
     "Environment",
     "Event",
+    "Evidence",
     "FileTokenStore",
+    "Finding",
     "GateOpened",
     "GateShut",
     "InvalidActionError",
@@ -97,6 +100,8 @@ __all__ = [
     "RateLimitedError",
     "RatePolicy",
     "RawAction",
+    "ReconcilePolicy",
+    "Reconciler",
     "RefusedError",
     "RetryPlanned",
     "RetryPolicy",

@@ -9,6 +9,8 @@ def main() -> None:
     """Run the command line on the arguments of this process, and exit with its code."""
     try:
         from .cli.app import run  # noqa: PLC0415 - typer and rich belong to an extra
+    except KeyboardInterrupt:
+        sys.exit(130)
     except ModuleNotFoundError as missing:
         if (missing.name or "").partition(".")[0] not in ("typer", "rich"):
             raise

@@ -23,6 +23,7 @@ from ._io.emitter import Emitter
 from ._io.journal import Journal, MemoryJournal
 from ._io.pacing import Pacing
 from ._io.probe import ServiceProbe
+from ._io.reconciling import Reconciler
 from ._io.session import Session, TokenUnusableError
 from ._io.token_keeper import TokenKeeper
 from ._io.token_middleware import TokenMiddleware
@@ -31,7 +32,7 @@ from .codes import EffectClass, Environment
 from .errors import AmbiguousAnswerError, ClientStateError, ConfigurationError, ServiceUnavailableError
 from .events import Event, TokenRenewed
 from .models import DrainReport, Statistics
-from .policies import BatchPolicy, RatePolicy, RetryPolicy, Timeouts
+from .policies import BatchPolicy, RatePolicy, ReconcilePolicy, RetryPolicy, Timeouts
 
 __all__ = ["ConfirmaClient", "TokenCalls"]
 
@@ -108,6 +109,8 @@ class ConfirmaClient:
         assumptions: Assumptions = Assumptions(),  # noqa: B008
         disposition: DispositionPolicy = DispositionPolicy(),  # noqa: B008
         journal: Journal | None = None,
+        reconciler: Reconciler | None = None,
+        reconcile: ReconcilePolicy = ReconcilePolicy(),  # noqa: B008
         connector: aiohttp.BaseConnector | None = None,
         on_event: Callable[[Event], None] | None = None,
     ) -> None:
@@ -124,6 +127,8 @@ class ConfirmaClient:
             assumptions: What is taken for true although the API does not document it.
             disposition: Which actions may be repeated, and after what.
             journal: The record of each action's state; None keeps it in memory.
+            reconciler: Looks whether an action that must not be repeated took effect; None leaves it UNKNOWN.
+            reconcile: When it looks, and when it is believed.
             connector: A pool to borrow; it stays open when the client closes, so that many clients can share it.
             on_event: Called with each event, on the event loop; keep it short.
 
@@ -162,6 +167,8 @@ class ConfirmaClient:
             retry=retry,
             disposition=disposition,
             assumptions=assumptions,
+            reconciler=reconciler,
+            reconcile=reconcile,
             on_ends=self._batcher.on_ends,
             emit=self._emit,
         )
@@ -290,7 +297,7 @@ class ConfirmaClient:
         self._delivery.hurry()
         try:
             async with asyncio.timeout(grace):
-                await self._batcher.wait_empty()
+                await self._batcher.drain()
         except TimeoutError:
             self._abandon()
             await self._batcher.wait_deliveries(_ABORT_SECONDS)

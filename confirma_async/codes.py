@@ -2,7 +2,7 @@
 
 from enum import Enum, StrEnum
 
-__all__ = ["ActionCode", "Disposition", "EffectClass", "Environment"]
+__all__ = ["ActionCode", "Disposition", "EffectClass", "Environment", "Finding"]
 
 
 class ActionCode(StrEnum):
@@ -60,3 +60,12 @@ class Disposition(Enum):
     """It certainly had no effect, and may be submitted again."""
     UNKNOWN = "unknown"
     """It was sent, and whether it took effect is not known."""
+
+
+class Finding(Enum):
+    """What a reconciler saw of an action that may have taken effect."""
+
+    APPLIED = "applied"
+    NOT_APPLIED = "not_applied"
+    """It is not there. Believed only late, and only when looks agree: an early one may just be too early."""
+    UNCLEAR = "unclear"

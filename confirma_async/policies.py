@@ -1,5 +1,6 @@
 """The limits: each setting, its default, and what happens at it. Durations are seconds as floats."""
 
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from typing import Any, Literal
 
@@ -7,7 +8,7 @@ from attrs import Attribute, field, frozen
 
 from .errors import ConfigurationError
 
-__all__ = ["BatchPolicy", "RatePolicy", "RetryPolicy", "Timeouts"]
+__all__ = ["BatchPolicy", "RatePolicy", "ReconcilePolicy", "RetryPolicy", "Timeouts"]
 
 
 def _at_least(minimum: float) -> Any:
@@ -19,6 +20,12 @@ def _at_least(minimum: float) -> Any:
             )
 
     return check
+
+
+def _to_codes(codes: Iterable[str]) -> AbstractSet[str]:
+    if isinstance(codes, str):
+        raise ConfigurationError(f"BatchPolicy.alone takes a set of codes such as {{{codes!r}}}, not a string.")
+    return frozenset(codes)
 
 
 def _positive_or_none(instance: object, attribute: "Attribute[Any]", value: float | None) -> None:
@@ -52,7 +59,7 @@ class BatchPolicy:
     """Batches that may be in flight at once. A case is in one of them at most."""
     stall: float = field(default=0.200, validator=_at_least(0))
     """A source given to `push()` that yields nothing for this long has what it yielded sent."""
-    alone: AbstractSet[str] = field(default=frozenset(), converter=frozenset)
+    alone: AbstractSet[str] = field(default=frozenset(), converter=_to_codes)
     """Codes whose actions each get a POST of their own: the smallest possible circle of doubt."""
 
     @property
@@ -116,3 +123,21 @@ class Timeouts:
     """
     renew_lock: float = field(default=60.0, validator=_at_least(0.001))
     """How long to wait for another process that is renewing the token."""
+
+
+@frozen(kw_only=True)
+class ReconcilePolicy:
+    """When a reconciler looks at an action that may have taken effect, and when what it sees is believed."""
+
+    looks: tuple[float, ...] = (2.0, 10.0, 60.0)
+    """Seconds after the lost answer at which to look first."""
+    look_every: float = field(default=60.0, validator=_at_least(0.001))
+    """Seconds between the looks after those."""
+    believe_absence_after: float = field(default=120.0, validator=_at_least(0))
+    """From here on "not applied" is believed, if looks agree."""
+    agreeing: int = field(default=2, validator=_at_least(1))
+    """How many looks in a row have to agree on that."""
+    give_up_after: float = field(default=600.0, validator=_at_least(0))
+    """After this the action is handed back as UNKNOWN. Its case stays fenced until then."""
+    look_timeout: float = field(default=30.0, validator=_at_least(0.001))
+    """How long one look may take."""

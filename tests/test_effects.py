@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -12,9 +12,7 @@ from confirma_async import (
     Action,
     ActionOutcome,
     BatchPolicy,
-    Comment,
     ConfirmaClient,
-    DirectPayment,
     Disposition,
     DueDate,
     Environment,
@@ -23,46 +21,13 @@ from confirma_async import (
     OutcomeUnknownError,
     Pause,
     RetryPolicy,
-    Withdraw,
 )
 from confirma_async.sandbox import Fault, Sandbox
+from tests.actions import comment, mixed, payment
 from tests.conftest import QUICK_RETRY
 
 
-def comment(number: int, case: int | None = None, text: str = "a comment") -> Comment:
-    return Comment(invoice_number=number, case_id=number if case is None else case, comment=text)
-
-
-def payment(number: int) -> DirectPayment:
-    return DirectPayment(
-        invoice_number=number,
-        case_id=number,
-        payment_method="Bankgiro",
-        amount="250.75",
-        currency="SEK",
-        payment_date="2026-02-09",
-        reference=f"REF-{number}",
-        outstanding_capital_amount=0,
-        outstanding_interest_amount=0,
-        outstanding_costs_amount=0,
-    )
-
-
-def mixed(count: int) -> Iterator[Action]:
-    """Actions of several kinds, each on a case of its own, each distinct."""
-    for number in range(1, count + 1):
-        kind = number % 4
-        if kind == 0:
-            yield payment(number)
-        elif kind == 1:
-            yield DueDate(invoice_number=number, case_id=number, due_date="2026-03-15")
-        elif kind == 2:
-            yield Withdraw(invoice_number=number, case_id=number)
-        else:
-            yield comment(number)
-
-
-async def outcomes_of(client: ConfirmaClient, actions: "Iterator[Action] | list[Action]") -> list[ActionOutcome]:
+async def outcomes_of(client: ConfirmaClient, actions: Iterable[Action]) -> list[ActionOutcome]:
     return [outcome async for outcome in client.actions.push(actions)]
 
 
@@ -291,7 +256,7 @@ async def test_a_service_that_asks_for_a_pause_gets_it_and_loses_nothing(sandbox
 
 
 async def test_an_action_that_breaks_the_service_does_not_take_harmless_neighbours_along(sandbox: Sandbox) -> None:
-    """A batch answered 500 twice goes on in halves, its repeatable actions only, and all but the culprit get through."""
+    """A batch answered 500 twice goes on in halves, its repeatable actions only: all but the culprit get through."""
     sandbox.inject(Fault.status(500), times=None, when=lambda request: b'"culprit"' in request.body)
     async with ConfirmaClient(
         environment=Environment.STAGING,

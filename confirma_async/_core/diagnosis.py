@@ -12,7 +12,7 @@ from ..errors import (
 )
 from .disposition import Evidence, Observation
 
-__all__ = ["diagnose", "diagnose_in_doubt", "diagnose_refused_together", "effect_of_end"]
+__all__ = ["diagnose", "diagnose_in_doubt", "diagnose_reconciled", "diagnose_refused_together", "effect_of_end"]
 
 _EFFECT = {
     Disposition.ACCEPTED: "it was accepted",
@@ -66,6 +66,16 @@ def diagnose_in_doubt(evidence: Evidence, *, call: str) -> ServiceError:
     found = "its answer was lost" if evidence.status is None else f"it was answered {evidence.status}"
     detail = f" ({evidence.failure})" if evidence.failure else ""
     text = f"{call} was sent and {found}{detail}; it may have taken effect: look at the service before repeating it."
+    return AmbiguousAnswerError(text, evidence.status)
+
+
+def diagnose_reconciled(end: Disposition, evidence: Evidence, *, call: str) -> ServiceError | None:
+    """The error for an action that a reconciler has looked at; None if it was found to have taken effect."""
+    if end is Disposition.ACCEPTED:
+        return None
+    if end is Disposition.UNKNOWN:
+        return diagnose_in_doubt(evidence, call=call)
+    text = f"{call} was sent and its answer was lost; the reconciler found that {_EFFECT[Disposition.NOT_APPLIED]}."
     return AmbiguousAnswerError(text, evidence.status)
 
 

@@ -127,7 +127,7 @@ class Actions:
         Raises:
             AuthenticationError: The token is dead. Raised once, after the outcome of everything that was read.
             PermissionDeniedError: The service does not let this token do it. As above.
-            ClientStateError: The client is not open.
+            ClientStateError: The client is not open, or was drained meanwhile: the rest of the source was not read.
             Exception: What the source raised, after the outcome of everything that was read before.
         """
         self._require_open()

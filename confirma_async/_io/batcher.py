@@ -12,7 +12,7 @@ from math import inf
 
 from .._core.batch import BatchAccumulator, Place, Submission
 from ..codes import Disposition
-from ..errors import ActionIdConflictError, ConfirmaError, NotSubmittedError, QueueFullError
+from ..errors import ActionIdConflictError, ClientStateError, ConfirmaError, NotSubmittedError, QueueFullError
 from ..events import ActionEnded
 from ..models import ActionOutcome, DrainReport
 from ..policies import BatchPolicy
@@ -41,6 +41,7 @@ class Batcher:
         self._flushes: list[tuple[int, asyncio.Future[None]]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._pump_is_scheduled = False
+        self._is_draining = False
         self._counts: Counter[Disposition] = Counter()
         self._not_accepted: list[ActionOutcome] = []
 
@@ -63,8 +64,11 @@ class Batcher:
 
         Raises:
             ActionIdConflictError: Its id is in use for other content.
+            ClientStateError: The client drains.
             QueueFullError: Too much waits, and it may not.
         """
+        if self._is_draining:
+            raise _draining()
         running = self._live.get(submission.action_id)
         if running is not None:
             return self._join(running, submission)
@@ -73,6 +77,8 @@ class Batcher:
                 f"{self._accumulator.waiting_actions} actions wait, as many as BatchPolicy allows at large or for one "
                 "case; the action was not sent; submit it again later."
             )
+        if submission.action.code in self._policy.alone:
+            submission.group = [submission]
         self._live[submission.action_id] = submission
         self._accumulator.add(submission)
         self._pump_soon()
@@ -82,12 +88,19 @@ class Batcher:
         """Take submissions in that share one POST, with nobody else in it.
 
         Raises:
-            ActionIdConflictError: The id of one of them is in use.
+            ActionIdConflictError: The id of one of them is in use, or comes twice.
+            ClientStateError: The client drains.
         """
+        if self._is_draining:
+            raise _draining()
+        seen: set[str] = set()
         for submission in submissions:
-            if submission.action_id in self._live:
-                text = f"The action id {submission.action_id!r} is in use by an action that has not ended"
-                raise ActionIdConflictError(f"{text}; nothing was sent; wait for its end.")
+            if submission.action_id in self._live or submission.action_id in seen:
+                raise ActionIdConflictError(
+                    f"The action id {submission.action_id!r} belongs to an action that has not ended, or comes twice; "
+                    "nothing was sent; wait for its end, or give each action an id of its own."
+                )
+            seen.add(submission.action_id)
         for submission in submissions:
             submission.group = submissions
             self._live[submission.action_id] = submission
@@ -239,8 +252,9 @@ class Batcher:
         taken = [submission for submission in submissions if self._accumulator.withdraw(submission)]
         self._finish([(submission, Disposition.NOT_APPLIED, error) for submission in taken])
 
-    async def wait_empty(self) -> None:
-        """Wait until nothing waits and nothing is in flight."""
+    async def drain(self) -> None:
+        """Take nothing more in, and wait until nothing waits and nothing is in flight."""
+        self._is_draining = True
         await self.flush()
         await self.wait_deliveries(None)
 
@@ -276,6 +290,10 @@ class Batcher:
             unknown=counts[Disposition.UNKNOWN],
             not_accepted=tuple(self._not_accepted),
         )
+
+
+def _draining() -> ClientStateError:
+    return ClientStateError("The client drains, and takes no more actions; nothing was sent; open another one.")
 
 
 def _withdrawn(reason: str) -> NotSubmittedError:

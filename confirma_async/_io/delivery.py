@@ -8,7 +8,7 @@ from attrs import Factory, mutable
 
 from .._core.assumptions import Assumptions
 from .._core.batch import Submission
-from .._core.diagnosis import diagnose, diagnose_refused_together, effect_of_end
+from .._core.diagnosis import diagnose, diagnose_reconciled, diagnose_refused_together, effect_of_end
 from .._core.disposition import DispositionPolicy, Evidence, Observation, Plan, Verdict, join, plan
 from .._core.journal import Entry, State, content_hash
 from .._core.request import invoice_actions
@@ -16,10 +16,11 @@ from .._core.retry import GiveUp, RetryBudget, backoff, give_up
 from ..codes import Disposition
 from ..errors import ActionIdConflictError, ConfirmaError, NotSubmittedError
 from ..events import AttemptEnded, RetryPlanned
-from ..policies import RetryPolicy
+from ..policies import ReconcilePolicy, RetryPolicy
 from .emitter import Emitter
 from .journal import Journal
 from .pacing import Pacing, TurnLostError
+from .reconciling import Reconciler, Reconciling
 from .retrying import GoAgainError, retrying
 from .session import Exchange, Session
 
@@ -49,6 +50,10 @@ class _Parcel:
     refusal: ConfirmaError | None = None
     """Why the batch was refused that this is a half of."""
     halves: list["_Parcel"] = Factory(list)
+    unclear: list[Submission] = Factory(list)
+    """For the reconciler."""
+    exchange: Exchange | None = None
+    """The last attempt."""
 
 
 class Delivery:
@@ -63,6 +68,8 @@ class Delivery:
         retry: RetryPolicy,
         disposition: DispositionPolicy,
         assumptions: Assumptions,
+        reconciler: Reconciler | None,
+        reconcile: ReconcilePolicy,
         on_ends: Callable[[Sequence[End]], None],
         emit: Emitter,
     ) -> None:
@@ -76,6 +83,8 @@ class Delivery:
         self._emit = emit
         self._hurry = asyncio.Event()
         self._lone_refusals = 0
+        self._reconciler = reconciler
+        self._reconcile_policy = reconcile
         self.budget = RetryBudget(retry)
         self.posts = 0
         self.retries = 0
@@ -89,14 +98,36 @@ class Delivery:
         # A group is somebody's POST as given; everything else may be cut up.
         may_halve = batch[0].group is None
         parcels = [_Parcel(batch, may_halve, has_lane=True)]
+        looks: list[asyncio.Task[None]] = []
         while parcels:
             parcel = parcels.pop()
             if parcel.refusal is not None and self._lone_refusals >= _LONE_REFUSALS:
                 await self._end_refused(parcel)
                 continue
             await self._deliver(parcel)
+            if parcel.unclear:
+                looks.append(asyncio.create_task(self._settle(parcel), name="confirma-reconciliation"))
             # The earlier half first: actions of one case keep their order.
             parcels.extend(reversed(parcel.halves))
+        await asyncio.gather(*looks)
+
+    async def _settle(self, parcel: _Parcel) -> None:
+        """Have the reconciler look at what an attempt left open."""
+        assert self._reconciler is not None
+        assert parcel.exchange is not None
+        evidence = parcel.exchange.evidence
+
+        async def end(submission: Submission, disposition: Disposition) -> None:
+            await self._end([(submission, disposition, diagnose_reconciled(disposition, evidence, call=_CALL))])
+
+        reconciling = Reconciling(
+            self._reconciler,
+            self._reconcile_policy,
+            pause=self._back_off,
+            in_a_hurry=self._hurry.is_set,
+            end=end,
+        )
+        await reconciling.settle(parcel.unclear, evidence)
 
     async def _end_refused(self, parcel: _Parcel) -> None:
         """End a half that need not be asked any more: the batch it comes from was refused, and so is everything."""
@@ -189,8 +220,12 @@ class Delivery:
         if decided.row.verdict is Verdict.UNKNOWN:
             for submission in parcel.submissions:
                 submission.doubted = True
-        unclear = [(submission, Disposition.UNKNOWN) for submission in decided.unclear]
-        await self._end([(s, end, self._explain(decided, exchange, end)) for s, end in (*decided.ended, *unclear)])
+        ends = list(decided.ended)
+        if self._reconciler is None:
+            ends += [(submission, Disposition.UNKNOWN) for submission in decided.unclear]
+        else:
+            parcel.unclear, parcel.exchange = decided.unclear, exchange
+        await self._end([(s, end, self._explain(decided, exchange, end)) for s, end in ends])
         if decided.halves:
             await self._halve(parcel, decided, exchange.evidence)
         if decided.again:

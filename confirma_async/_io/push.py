@@ -10,6 +10,7 @@ from ..codes import Disposition
 from ..errors import (
     ActionIdConflictError,
     AuthenticationError,
+    ClientStateError,
     ConfirmaError,
     InvalidActionError,
     PermissionDeniedError,
@@ -79,6 +80,8 @@ class Push:
         if not reader.done():
             reader.cancel()
             await asyncio.wait([reader])
+        if not reader.cancelled():
+            reader.exception()  # Looked at, so that asyncio does not complain where nobody is left to raise it to.
         self._batcher.withdraw_owned_by(self._take_end, reason)
 
     def _raise_end(self, reader: "asyncio.Task[None]") -> None:
@@ -120,13 +123,16 @@ class Push:
             stall.stop()
 
     def _take_in(self, action: Action) -> None:
-        self._in_hand += 1
         try:
             submission = self._preparer.prepare(action, self._take_end, lingers=False, validate=self._validate)
             self._last = self._batcher.submit(submission, may_wait=True)
-        except (InvalidActionError, ActionIdConflictError) as error:
+            self._in_hand += 1
+        except (InvalidActionError, ActionIdConflictError, ClientStateError) as error:
+            self._in_hand += 1
             refused = ActionOutcome(action, action.action_id or "", Disposition.NOT_APPLIED, 0, error)
             self._take_end(self._batcher.settle(refused))
+            if isinstance(error, ClientStateError):
+                raise
 
     def _must_wait(self) -> bool:
         return self._in_hand >= self._policy.max_waiting_actions or (
