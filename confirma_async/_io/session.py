@@ -134,7 +134,16 @@ class Session:
             evidence = Evidence(headers_sent=True, status=401, token_dead=unusable.dead)
             return Exchange(evidence=evidence, error=unusable.error)
         except Exception as error:
-            _log.debug("%s %s failed: %s", request.method, request.path, type(error).__name__)
+            # Any error at all, our own mistakes included: once the headers are out, the call is in doubt.
+            expected = isinstance(error, aiohttp.ClientError | OSError)
+            _log.log(
+                logging.DEBUG if expected else logging.ERROR,
+                "%s %s failed: %s",
+                request.method,
+                request.path,
+                type(error).__name__,
+                exc_info=not expected,
+            )
             return Exchange(evidence=progress.evidence(_name_of(error)))
 
     async def _attempt(self, request: ApiRequest, token: str | None, progress: Progress) -> Exchange:
@@ -157,7 +166,8 @@ class Session:
             trace_request_ctx=progress,
             **options,
         ) as response:
-            evidence = Evidence(headers_sent=True, status=response.status, retry_after=retry_after(response.headers))
+            asked_pause = retry_after(response.status, response.headers)
+            evidence = Evidence(headers_sent=True, status=response.status, retry_after=asked_pause)
             body, is_whole = await _read(response)
             return Exchange(evidence=evidence, body=body, body_is_whole=is_whole)
 

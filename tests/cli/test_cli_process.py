@@ -1,0 +1,269 @@
+"""The command as a process: exit codes, streams, signals."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from confirma_async.sandbox import Fault, Sandbox
+
+LINE = b'{"code":"COMMENT","comment":"c","data":{"invoiceNumber":1,"caseId":2}}\n'
+
+# The example of the API's document "Create an Invoice Action", as it stands there.
+EXAMPLE = """{
+    "actions": [
+        {
+            "code": "COMMENT",
+            "comment": "Customer requested extension",
+            "data": {
+                "invoiceNumber": 123456789,
+                "caseId": 12345
+            }
+        },
+        {
+            "code": "WITHDRAW",
+            "comment": "Customer requested to withdraw the case with the invoice number",
+            "data": {
+                "invoiceNumber": 123456789,
+                "caseId": 12345
+            }
+        },
+        {
+            "code": "DUEDATE",
+            "comment": "Customer requested extension for the case due date (not invoice due date)",
+            "data": {
+                "invoiceNumber": 123456789,
+                "caseId": 12345,
+                "dueDate": "2026-03-15"
+            }
+        },
+        {
+            "code": "PAYMENTPLAN",
+            "comment": "Customer allows option to generate an payment plan for this case",
+            "data": {
+                "invoiceNumber": 123456789,
+                "caseId": 12345
+            }
+        },
+        {
+            "code": "OBJECTION",
+            "comment": "Customer sends a objection to the case with comment",
+            "data": {
+                "invoiceNumber": 123456789,
+                "caseId": 12345
+            }
+        },
+        {
+            "code": "PAUSE",
+            "comment": "Customer would like to pause the case proceedings",
+            "data": {
+                "invoiceNumber": 123456789,
+                "caseId": 12345
+            }
+        },
+        {
+            "code": "DIRECTPAYMENT",
+            "comment": "Payment received via bank transfer",
+            "data": {
+                "invoiceNumber": 123456789,
+                "caseId": 12345,
+                "paymentMethod": "Bankgiro",
+                "amount": 250.75,
+                "currency": "SEK",
+                "paymentDate": "2026-02-09",
+                "reference": "BANKREF-88921",
+                "outstandingCapitalAmount": 0,
+                "outstandingInterestAmount": 0,
+                "outstandingCostsAmount": 0
+            }
+        }
+    ]
+}
+"""
+
+
+def variables(sandbox: Sandbox | None = None) -> Mapping[str, str]:
+    """The environment of a process that sends to `sandbox`."""
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("CONFIRMA_")}
+    if sandbox is None:
+        return bare
+    return {
+        **bare,
+        "CONFIRMA_ENVIRONMENT": "staging",
+        "CONFIRMA_BASE_URL": sandbox.base_url,
+        "CONFIRMA_TOKEN": sandbox.token,
+    }
+
+
+@contextlib.asynccontextmanager
+async def confirma(
+    *arguments: str, sandbox: Sandbox | None = None, **streams: Any
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The command as a running process, which does not outlive the block."""
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "confirma_async", *arguments, env=variables(sandbox), **pipes
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def ended(process: asyncio.subprocess.Process) -> tuple[int | None, str, str]:
+    async with asyncio.timeout(20):
+        out, err = await process.communicate()
+    return process.returncode, (out or b"").decode(), (err or b"").decode()
+
+
+def in_order(text: str | bytes) -> object:
+    """A JSON value in which the order of members, and the digits of numbers, can be compared."""
+    return json.loads(text, parse_float=Decimal, object_pairs_hook=lambda pairs: pairs)
+
+
+async def test_the_documents_example_is_one_post(sandbox: Sandbox, tmp_path: Path) -> None:
+    """The example of the API's document makes one POST, equal to it value for value and in order."""
+    path = tmp_path / "example.json"
+    path.write_text(EXAMPLE)
+    async with confirma("push", str(path), sandbox=sandbox) as process:
+        code, out, err = await ended(process)
+    assert (code, err) == (0, "")
+    assert "7 actions in 1 POST" in out
+    assert [in_order(post.body) for post in sandbox.posts] == [in_order(EXAMPLE)]
+    assert [request.path for request in sandbox.requests] == ["/invoice/action"]
+
+
+async def test_reads_standard_input_as_it_comes(sandbox: Sandbox) -> None:
+    """Lines from a pipe are sent while the pipe stays open, and an end of the pipe ends the run."""
+    async with confirma("push", "-", sandbox=sandbox, stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        process.stdin.write(LINE * 3)
+        async with asyncio.timeout(10):
+            while len(sandbox.ledger) < 3:
+                await asyncio.sleep(0.02)
+        process.stdin.write(LINE)
+        process.stdin.close()
+        code, out, err = await ended(process)
+    assert (code, err) == (0, "")
+    assert len(sandbox.ledger) == 4
+    assert "accepted              4" in out
+
+
+async def test_ctrl_c_ends_with_a_true_account(sandbox: Sandbox) -> None:
+    """Ctrl-C stops reading, lets what was read end, and prints the account, with the code 130."""
+    async with confirma("push", "-", sandbox=sandbox, stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        process.stdin.write(LINE * 3 + b'{"code":')
+        async with asyncio.timeout(10):
+            while len(sandbox.ledger) < 3:
+                await asyncio.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        assert process.stdout is not None
+        out = (await process.stdout.read()).decode()
+        assert await process.wait() == 130
+    assert "accepted              3" in out
+    assert "in all                3" in out
+    assert "Ended early: what follows line 3 was not read, and not sent." in out
+
+
+async def test_a_second_ctrl_c_ends_at_once(sandbox: Sandbox, tmp_path: Path) -> None:
+    """A second Ctrl-C waits for nothing, and says that what was in flight may have taken effect."""
+    path = tmp_path / "actions"
+    path.write_bytes(LINE)
+    sandbox.inject(Fault.HANG_AFTER_APPLYING)
+    async with confirma("push", str(path), sandbox=sandbox) as process:
+        async with asyncio.timeout(10):
+            while not len(sandbox.ledger):
+                await asyncio.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        assert b"Interrupted" in await process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        async with asyncio.timeout(2):
+            assert await process.wait() == 130
+        assert b"may have taken effect" in await process.stderr.read()
+
+
+async def test_nobody_reading_the_summary_is_no_error(tmp_path: Path) -> None:
+    """A closed pipe behind the command brings no traceback, and the exit code still tells how the actions ended."""
+    path = tmp_path / "actions"
+    path.write_bytes(LINE)
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        async with confirma("push", str(path), "--sandbox", stdout=writing) as process:
+            assert await ended(process) == (0, "", "")
+    finally:
+        os.close(writing)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+async def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
+    """A summary that cannot be written is told in one sentence, and is no success."""
+    path = tmp_path / "actions"
+    path.write_bytes(LINE)
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        async with confirma("push", str(path), "--sandbox", stdout=full) as process:
+            code, _, err = await ended(process)
+    finally:
+        os.close(full)
+    assert (code, err) == (1, "Error: The result could not be written: No space left on device.\n")
+
+
+async def test_a_closed_standard_input_is_one_sentence() -> None:
+    """Standard input that is closed is told, rather than some other file being read in its place."""
+    command = f"exec {sys.executable} -m confirma_async push - --sandbox <&-"
+    process = await asyncio.create_subprocess_shell(
+        command, env=variables(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert await ended(process) == (2, "", "Error: Standard input is closed; name a file.\n")
+
+
+async def test_the_sandbox_tells_how_to_send_to_it(tmp_path: Path) -> None:
+    """What `confirma sandbox` prints is what another command needs; Ctrl-C ends it, as it says."""
+    path = tmp_path / "actions"
+    path.write_bytes(LINE * 2)
+    async with confirma("sandbox") as sandbox:
+        assert sandbox.stdout is not None
+        shown = b""
+        while b"confirma push" not in shown:
+            shown += await sandbox.stdout.readline()
+        exports = [text.strip() for text in shown.decode().splitlines() if "export " in text]
+        command = "\n".join([*exports, f"exec {sys.executable} -m confirma_async push {path}"])
+        pushing = await asyncio.create_subprocess_shell(
+            command, env=variables(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        code, out, _ = await ended(pushing)
+        sandbox.send_signal(signal.SIGINT)
+        sandbox_code, _, err = await ended(sandbox)
+    assert code == 0
+    assert "accepted              2" in out
+    assert (sandbox_code, err) == (0, "The sandbox has ended; 2 actions took effect in it.\n")
+
+
+async def test_without_the_extra_it_says_what_to_install() -> None:
+    """Without typer or rich the command is one sentence that says what to install; the library needs neither."""
+    script = (
+        "import sys; sys.modules['typer'] = sys.modules['rich'] = None\n"
+        "import confirma_async\n"
+        "from confirma_async.__main__ import main\n"
+        "main()"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", script, env=variables(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    code, out, err = await ended(process)
+    assert (code, out) == (2, "")
+    assert err == "Error: the command confirma needs the extra cli: pip install 'confirma_async[cli]'\n"
