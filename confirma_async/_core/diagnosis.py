@@ -44,8 +44,10 @@ def diagnose(
         case Observation.NEVER_SENT:
             text = f"{call} could not reach the service ({evidence.failure or 'no connection'}); {tail}"
             return ServiceUnavailableError(text)
-        case Observation.UNAUTHORIZED | Observation.TOKEN_DEAD:
+        case Observation.TOKEN_DEAD:
             return AuthenticationError(f"{call} was answered 401, the token is not valid; {tail}", status)
+        case Observation.UNAUTHORIZED:
+            return ServiceUnavailableError(f"{call} was answered 401 with a renewed token, too; {tail}", status)
         case Observation.DENIED:
             text = f"{call} was answered {status}: this token, or this way to the service, is not allowed; {tail}"
             return PermissionDeniedError(text, status)

@@ -104,6 +104,7 @@ class GateReason(Enum):
     UNREACHABLE = "the service cannot be reached"
     AMBIGUOUS = "an answer was lost or unclear"
     DENIED = "the service denies access"
+    UNAUTHORIZED = "the token was refused, and could not be renewed yet"
     TOKEN = "the token is not valid"  # noqa: S105 - no token
 
 
@@ -127,7 +128,7 @@ TABLE: Mapping[Observation, Row] = MappingProxyType(
         #                                            verdict                SET_STATE  APPEND, MONEY  gate
         Observation.NEVER_SENT: Row(Verdict.NOT_SENT, _A, _A, GateReason.UNREACHABLE),
         Observation.SUCCESS: Row(Verdict.ACCEPTED, _E, _E),
-        Observation.UNAUTHORIZED: Row(Verdict.NOT_PROCESSED, _A, _A, GateReason.UNREACHABLE),
+        Observation.UNAUTHORIZED: Row(Verdict.NOT_PROCESSED, _A, _A, GateReason.UNAUTHORIZED),
         Observation.TOKEN_DEAD: Row(Verdict.NOT_PROCESSED, _E, _E, GateReason.TOKEN),
         Observation.DENIED: Row(Verdict.NOT_PROCESSED, _E, _E, GateReason.DENIED),
         Observation.THROTTLED: Row(Verdict.NOT_PROCESSED, _A, _A, GateReason.THROTTLED),

@@ -90,11 +90,13 @@ def backoff(
     return policy.min_backoff + fraction * max(0.0, ceiling - policy.min_backoff)
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that an answer asks to wait: in milliseconds, in seconds, or as a date against the answer's own.
+def retry_after(status: int, headers: Mapping[str, str]) -> float | None:
+    """Seconds that a 429 or 503 asks to wait: in milliseconds, in seconds, or as a date against the answer's own.
 
     What lies in the past is 0. What is no number and no date, or not finite, is None: the answer asked for nothing.
     """
+    if status not in (429, 503):
+        return None
     milliseconds = _number(headers.get("Retry-After-Ms"))
     if milliseconds is not None:
         return max(0.0, milliseconds / 1000)

@@ -76,7 +76,7 @@ class Fault:
         Args:
             code: The status.
             body: The answer's body, as it is.
-            apply: Whether the service handles the request before its answer is replaced.
+            apply: Whether the service handles the request before its answer is replaced. Its refusals stand.
             headers: The answer's headers.
         """
         return cls(name=f"status_{code}", applies=apply, answer=Answer(code, body, headers or {}))

@@ -276,7 +276,12 @@ class Sandbox:
         ordinary = self._service.answer(request) if fault.applies else None
         if fault.delay and not await self._pause(fault.delay):
             return None
-        return None if fault.drops else fault.answer or ordinary
+        if fault.drops:
+            return None
+        if ordinary is not None and ordinary.status >= 400:
+            # What was refused had no effect: an answer that says otherwise would make any client lie.
+            return ordinary
+        return fault.answer or ordinary
 
     async def _pause(self, seconds: float) -> bool:
         """Wait; False if the sandbox stopped before the time was over."""
