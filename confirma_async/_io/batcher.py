@@ -5,7 +5,6 @@ each of its submissions gets an end.
 """
 
 import asyncio
-import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from math import inf
@@ -18,11 +17,10 @@ from ..models import ActionOutcome, DrainReport
 from ..policies import BatchPolicy
 from .delivery import Delivery, End
 from .emitter import Emitter
+from .log import log
 from .pacing import Pacing
 
 __all__ = ["Batcher"]
-
-_log = logging.getLogger("confirma_async")
 
 _REPORTED = 1_000
 """Outcomes that a drain report lists; its counts are complete."""
@@ -190,7 +188,7 @@ class Batcher:
             raise
         except Exception as error:
             # A journal that cannot be written, or a mistake of ours: no caller may be left without an end.
-            _log.exception("A delivery failed.")
+            log.exception("A delivery failed.")
             self._end_rest(batch, error)
 
     def _end_rest(self, batch: Sequence[Submission], error: BaseException) -> None:

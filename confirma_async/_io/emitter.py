@@ -1,13 +1,11 @@
 """Hands events to the user's listener, and keeps its mistakes away from the work."""
 
-import logging
 from collections.abc import Callable
 
 from ..events import Event
+from .log import log
 
 __all__ = ["Emitter"]
-
-_log = logging.getLogger("confirma_async")
 
 
 class Emitter:
@@ -26,4 +24,4 @@ class Emitter:
         try:
             self._listener(event)
         except Exception:
-            _log.exception("on_event failed on %s.", type(event).__name__)
+            log.exception("on_event failed on %s.", type(event).__name__)

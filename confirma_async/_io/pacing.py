@@ -5,7 +5,6 @@ task probes the service, and only its success reopens.
 """
 
 import asyncio
-import logging
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -17,13 +16,13 @@ from ..errors import NotSubmittedError
 from ..events import GateOpened, GateShut
 from ..policies import RatePolicy, RetryPolicy
 from .emitter import Emitter
+from .log import log
 
 __all__ = ["Pacing", "Probe", "TurnLostError"]
 
 _LONGEST_PAUSE = 3600.0
 _RESOLUTION = 0.001
 
-_log = logging.getLogger("confirma_async")
 
 Probe = Callable[[GateReason], Awaitable[GateReason | None]]
 """Looks whether the reason to be shut still stands; returns the reason that stands now, or None to reopen."""
@@ -173,7 +172,7 @@ class Pacing:
 
     def _announce(self, reason: GateReason) -> None:
         pause = max(0.0, self.gate.probe_at - asyncio.get_running_loop().time())
-        _log.warning("Nothing new is sent for now: %s; next look in %.1f s.", reason.value, pause)
+        log.warning("Nothing new is sent for now: %s; next look in %.1f s.", reason.value, pause)
         self._emit(GateShut(reason.value, pause))
 
     async def _keep_gate(self) -> None:
@@ -193,7 +192,7 @@ class Pacing:
             else:
                 self.gate.probe_failed(still, pause=self._pause(still, None), now=loop.time())
                 self._announce(still)
-        _log.info("The service is there again; sending goes on.")
+        log.info("The service is there again; sending goes on.")
         self._emit(GateOpened())
         self.wake()
 

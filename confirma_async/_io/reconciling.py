@@ -1,7 +1,6 @@
 """Lets a reconciler look at actions that may have taken effect and must not be sent again."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
@@ -11,10 +10,9 @@ from .._core.reconciliation import Reconciliation, look_times
 from ..codes import Disposition, Finding
 from ..models import Action
 from ..policies import ReconcilePolicy
+from .log import log
 
 __all__ = ["Reconciler", "Reconciling"]
-
-_log = logging.getLogger("confirma_async")
 
 
 class Reconciler(Protocol):
@@ -73,5 +71,5 @@ class Reconciling:
             async with asyncio.timeout(self._policy.look_timeout):
                 return await self._reconciler.probe(action, evidence)
         except Exception as error:  # The user's code: whatever it raises, nothing was seen.
-            _log.warning("The reconciler failed: %s.", type(error).__name__)
+            log.warning("The reconciler failed: %s.", type(error).__name__)
             return Finding.UNCLEAR

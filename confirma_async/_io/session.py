@@ -19,6 +19,7 @@ from .._version import __version__
 from ..errors import ConfirmaError
 from ..policies import Timeouts
 from .evidence import Progress, current_progress, stop_repeats, trace_config
+from .log import log
 
 __all__ = ["MAX_ANSWER_BYTES", "Exchange", "Session", "TokenUnusableError"]
 
@@ -28,8 +29,6 @@ MAX_ANSWER_BYTES = 10 * 1024 * 1024
 _LARGEST_PIECE = 1024 * 1024
 
 TOKEN_HEADER = "X-Api-Key"  # noqa: S105 - the header's name (API, section 1)
-
-_log = logging.getLogger("confirma_async")
 
 
 class TokenUnusableError(ConfirmaError):
@@ -136,7 +135,7 @@ class Session:
         except Exception as error:
             # Any error at all, our own mistakes included: once the headers are out, the call is in doubt.
             expected = isinstance(error, aiohttp.ClientError | OSError)
-            _log.log(
+            log.log(
                 logging.DEBUG if expected else logging.ERROR,
                 "%s %s failed: %s",
                 request.method,

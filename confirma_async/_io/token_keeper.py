@@ -5,7 +5,6 @@ clients and processes that share a store; everybody else waits for its result.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable
 
 from attrs import field, frozen
@@ -16,12 +15,11 @@ from .._core.token import MAX_FAILURES, Check, Renewal, TokenRecord, judge_check
 from ..codes import Environment
 from ..errors import AuthenticationError, ConfirmaError, ServiceUnavailableError, TokenLostError, TokenStoreError
 from ..policies import Timeouts
+from .log import log
 from .session import Session, TokenUnusableError
 from .token_store import TokenStore, check_token
 
 __all__ = ["HeldToken", "TokenKeeper"]
-
-_log = logging.getLogger("confirma_async")
 
 
 @frozen
@@ -141,7 +139,7 @@ class TokenKeeper:
                 async with self._store.lock(self._timeouts.renew_lock):
                     await self._bound(self._store)
             except TokenStoreError as error:
-                _log.error("A renewed token is lost, because its store cannot keep it: %s", error)
+                log.error("A renewed token is lost, because its store cannot keep it: %s", error)
 
     async def _replace(self, sent: HeldToken | None) -> HeldToken:
         store = self._store
@@ -158,7 +156,7 @@ class TokenKeeper:
             async with store.lock(self._timeouts.renew_lock):
                 return await self._replace_locked(store, sent)
         except TokenStoreError as error:
-            _log.error("%s", error)
+            log.error("%s", error)
             raise TokenUnusableError(
                 AuthenticationError(f"The token was not renewed. {error}", 401), dead=True
             ) from error
@@ -262,7 +260,7 @@ class TokenKeeper:
             self._held = HeldToken(record.current, self._held.generation + 1)
         if renewed:
             self.renewals += 1
-            _log.info("The token was renewed; this is generation %d.", self._held.generation)
+            log.info("The token was renewed; this is generation %d.", self._held.generation)
             self._on_renewed(self._held.generation)
         return self._held
 
