@@ -13,6 +13,7 @@ import aiohttp
 from ._core.assumptions import Assumptions
 from ._core.disposition import DispositionPolicy
 from ._core.request import ApiRequest
+from ._core.rules import value_violations
 from ._core.token import Check
 from ._core.wire import JsonError, decode_json, encode_json
 from ._io.actions import Actions
@@ -70,7 +71,7 @@ class TokenCalls:
         the renewal running.
 
         Raises:
-            AuthenticationError: It is a plain string, which is never renewed, or the service refuses.
+            AuthenticationError: It is a plain string, which is never renewed, or the service refuses to renew it.
             TokenLostError: A new token was issued and did not reach us. Only those who issue tokens can help.
             ServiceUnavailableError: The service did not handle it. Try later.
             ClientStateError: The client is not open.
@@ -443,9 +444,9 @@ def _checked_method(method: str) -> str:
 def _checked_path(path: str) -> str:
     steps = path.split("/")
     plain = path.isascii() and path.isprintable() and not set(path) & set(" ?#\\%")
-    if not path.startswith("/") or not plain or ".." in steps or "" in steps[1:]:
+    if not path.startswith("/") or not plain or {".", ".."} & set(steps) or "" in steps[1:]:
         raise ConfigurationError("path takes a path under the base URL such as /payments; parameters go into params.")
-    if path == "/renew":
+    if path.lower() == "/renew":
         raise ConfigurationError("GET /renew issues a new token, which would be lost here; use client.token.renew().")
     return path
 
@@ -455,6 +456,8 @@ def _query_value(value: str | int | bool) -> str:
 
 
 def _encoded(value: Any) -> bytes:
+    if found := next(value_violations("json", value), None):
+        raise ConfigurationError(f"json cannot be written as JSON: {found}; nothing was sent.")
     try:
         return encode_json(value)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:

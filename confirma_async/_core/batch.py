@@ -77,7 +77,8 @@ class BatchAccumulator:
         self._ready_bytes = 0
         self._last_sequence = 0
         self._due_up_to = 0
-        self._deadline: float | None = None
+        self._lingering: list[tuple[int, Submission]] = []
+        """Heap of (sequence, submission) of what the linger is to seal; those that it is not to any more surface."""
         self.waiting_actions = 0
         self.waiting_bytes = 0
 
@@ -113,7 +114,8 @@ class BatchAccumulator:
         self._hall.append(unit)
         for submission in unit:
             self._hall_cases[submission.case] = self._hall_cases.get(submission.case, 0) + 1
-        self._hall_is_blocked = self._hall_is_blocked or not self._fits_at_large(unit)
+        if self._fits_its_case(unit) and not self._fits_at_large(unit):
+            self._hall_is_blocked = True
 
     def _fits_its_case(self, unit: Sequence[Submission]) -> bool:
         if len(unit) > 1:
@@ -146,11 +148,8 @@ class BatchAccumulator:
             self._ready_bytes += size
             if len(queue) == 1:
                 heappush(self._ready, (submission.sequence, submission.case))
-            self._start_linger(submission)
-
-    def _start_linger(self, submission: Submission) -> None:
-        if self._deadline is None and submission.lingers and submission.sequence > self._due_up_to:
-            self._deadline = submission.entered + self._policy.linger
+            if submission.lingers:
+                heappush(self._lingering, (submission.sequence, submission))
 
     def _admit_from_hall(self) -> None:
         """Let in those for whom there is room now: in order of arrival, passing only those whose case is full."""
@@ -159,15 +158,15 @@ class BatchAccumulator:
         passed_cases: set[Hashable] = set()
         while self._hall:
             unit = self._hall[0]
+            cases = {submission.case for submission in unit}
+            if cases & passed_cases or not self._fits_its_case(unit):
+                passed_cases |= cases
+                still_outside.append(self._hall.popleft())
+                continue
             if not self._fits_at_large(unit):
                 self._hall_is_blocked = True
                 break
             self._hall.popleft()
-            cases = {submission.case for submission in unit}
-            if cases & passed_cases or not self._fits_its_case(unit):
-                passed_cases |= cases
-                still_outside.append(unit)
-                continue
             self._admit_unit_from_hall(unit)
         still_outside.extend(self._hall)
         self._hall = still_outside
@@ -192,12 +191,17 @@ class BatchAccumulator:
     def seal(self) -> None:
         """Make everything submitted so far due, however few they are."""
         self._due_up_to = self._last_sequence
-        self._deadline = None
 
     @property
     def deadline(self) -> float | None:
         """When the open batch becomes due by its linger; None while nothing lingers."""
-        return self._deadline
+        while self._lingering:
+            sequence, submission = self._lingering[0]
+            is_ready = submission.place is Place.WAITING and submission.case not in self._in_flight
+            if is_ready and sequence > self._due_up_to:
+                return submission.entered + self._policy.linger
+            heappop(self._lingering)
+        return None
 
     def take(self, now: float) -> list[Submission] | None:
         """Seal the next batch, if one is due: the oldest actions whose case is not in flight, in their order.
@@ -211,13 +215,13 @@ class BatchAccumulator:
         if not batch:
             return None
         self._fence(batch)
-        self._restart_linger(now)
         if self._hall:
             self._admit_from_hall()
         return batch
 
     def _is_due(self, head: Submission, now: float) -> bool:
-        if self._deadline is not None and now >= self._deadline:
+        deadline = self.deadline
+        if deadline is not None and now >= deadline:
             self.seal()
         return (
             head.sequence <= self._due_up_to
@@ -237,7 +241,7 @@ class BatchAccumulator:
 
     def _collect(self) -> list[Submission]:
         batch: list[Submission] = []
-        size = BODY_OVERHEAD
+        size = BODY_OVERHEAD - 1  # one comma less than actions
         passed: list[tuple[int, Hashable]] = []
         while len(batch) < self._policy.max_actions and (head := self._oldest()) is not None:
             if head.group is not None:
@@ -291,19 +295,6 @@ class BatchAccumulator:
                 self._ready_actions -= len(queue)
                 self._ready_bytes -= sum(len(waiting.encoded) for waiting in queue)
 
-    def _restart_linger(self, now: float) -> None:
-        """The linger counts from the first action of the batch that is open now."""
-        lingering = self._deadline is not None
-        self._deadline = None
-        head = self._oldest()
-        if head is None or head.sequence <= self._due_up_to:
-            return
-        if head.lingers:
-            self._deadline = head.entered + self._policy.linger
-        elif lingering:
-            # The head does not linger, and something behind it does. It is reached in order, within a linger.
-            self._deadline = now + self._policy.linger
-
     def ended(self, submission: Submission) -> None:
         """Lift the fence of a submission's case once all of its sealed submissions have ended."""
         submission.place = Place.ENDED
@@ -318,7 +309,9 @@ class BatchAccumulator:
             self._ready_actions += len(queue)
             self._ready_bytes += sum(len(waiting.encoded) for waiting in queue)
             heappush(self._ready, (queue[0].sequence, case))
-            self._start_linger(queue[0])
+            for waiting in queue:
+                if waiting.lingers:
+                    heappush(self._lingering, (waiting.sequence, waiting))
 
     def withdraw(self, submission: Submission) -> bool:
         """Take back a submission that is not sealed yet; False if it is, and therefore goes out."""
@@ -329,8 +322,7 @@ class BatchAccumulator:
         else:
             return False
         submission.place = Place.ENDED
-        if self._hall:
-            self._admit_from_hall()
+        self._admit_from_hall()
         return True
 
     def _remove_from_hall(self, submission: Submission) -> None:
@@ -350,8 +342,6 @@ class BatchAccumulator:
             self._ready_bytes -= len(submission.encoded)
             if queue and was_head:
                 heappush(self._ready, (queue[0].sequence, submission.case))
-        if self.waiting_actions == 0:
-            self._deadline = None
 
     def outstanding(self, entered_by: float = float("inf")) -> list[Submission]:
         """What has not been sealed, in order of submission; only what was submitted by then, if said."""

@@ -60,15 +60,18 @@ def diagnose(
         case Observation.REFUSED | Observation.TOO_LARGE:
             return RefusedError(f"{call} was refused with {status}; {tail}", status)
         case _:
-            return diagnose_in_doubt(evidence, call=call)
+            return diagnose_in_doubt(evidence, call=call, why=why)
 
 
-def diagnose_in_doubt(evidence: Evidence, *, call: str) -> ServiceError:
+def diagnose_in_doubt(evidence: Evidence, *, call: str, why: str = "") -> ServiceError:
     """The error for a call that may have taken effect."""
+    tail = f"it may have taken effect: look at the service before repeating it{f' ({why})' if why else ''}."
+    return AmbiguousAnswerError(f"{call} was sent and {_found(evidence)}; {tail}", evidence.status)
+
+
+def _found(evidence: Evidence) -> str:
     found = "its answer was lost" if evidence.status is None else f"it was answered {evidence.status}"
-    detail = f" ({evidence.failure})" if evidence.failure else ""
-    text = f"{call} was sent and {found}{detail}; it may have taken effect: look at the service before repeating it."
-    return AmbiguousAnswerError(text, evidence.status)
+    return f"{found} ({evidence.failure})" if evidence.failure else found
 
 
 def diagnose_reconciled(end: Disposition, evidence: Evidence, *, call: str) -> ServiceError | None:
@@ -77,7 +80,7 @@ def diagnose_reconciled(end: Disposition, evidence: Evidence, *, call: str) -> S
         return None
     if end is Disposition.UNKNOWN:
         return diagnose_in_doubt(evidence, call=call)
-    text = f"{call} was sent and its answer was lost; the reconciler found that {_EFFECT[Disposition.NOT_APPLIED]}."
+    text = f"{call} was sent and {_found(evidence)}; the reconciler found that {_EFFECT[Disposition.NOT_APPLIED]}."
     return AmbiguousAnswerError(text, evidence.status)
 
 

@@ -73,6 +73,11 @@ class Observation(Enum):
     SERVER_ERROR = "any other 5xx"
     ODD = "408, 3xx, 1xx"
 
+    @property
+    def throttled(self) -> bool:
+        """Whether the service asks to slow down."""
+        return self in (Observation.THROTTLED, Observation.UNAVAILABLE)
+
 
 class Verdict(Enum):
     """What an attempt means for the actions it held."""
@@ -186,16 +191,30 @@ class DispositionPolicy:
     """What follows from each observation."""
 
     def __attrs_post_init__(self) -> None:
-        for code, effect in self.effects.items():
-            usual = _EFFECTS.get(code, EffectClass.APPEND)
-            if not self.assume_idempotent and _STRICTNESS.index(effect) < _STRICTNESS.index(usual):
-                raise ConfigurationError(
-                    f"DispositionPolicy.effects makes {code} {effect.name}, more lenient than {usual.name}; "
-                    "write assume_idempotent=True if a repeat really does no harm."
-                )
         if missing := set(Observation) - set(self.table):
             names = ", ".join(sorted(observation.name for observation in missing))
             raise ConfigurationError(f"DispositionPolicy.table has no row for {names}.")
+        for code, effect in self.effects.items():
+            if not isinstance(effect, EffectClass):
+                raise ConfigurationError(f"DispositionPolicy.effects takes an EffectClass for {code}, not {effect!r}.")
+        if not self.assume_idempotent:
+            self._refuse_leniency()
+
+    def _refuse_leniency(self) -> None:
+        """Refuse what would send something again that the built-in table and classes would not."""
+        advice = "write assume_idempotent=True if a repeat really does no harm"
+        for code, effect in self.effects.items():
+            usual = _EFFECTS.get(code, EffectClass.APPEND)
+            if _STRICTNESS.index(effect) < _STRICTNESS.index(usual):
+                raise ConfigurationError(
+                    f"DispositionPolicy.effects makes {code} {effect.name}, more lenient than {usual.name}; {advice}."
+                )
+        for observation, row in self.table.items():
+            in_doubt = TABLE[observation].verdict is Verdict.UNKNOWN
+            if in_doubt and (row.verdict is not Verdict.UNKNOWN or row.append_or_money in (Step.AGAIN, Step.HALVE)):
+                raise ConfigurationError(
+                    f"DispositionPolicy.table repeats after {observation.name}, which may have taken effect; {advice}."
+                )
 
     def effect_of(self, code: str) -> EffectClass:
         """What a repeat of an action of this code would do; APPEND for codes that nobody told us about."""

@@ -6,9 +6,11 @@ from email.utils import parsedate_to_datetime
 from enum import Enum
 from math import inf, isfinite
 
+from attrs import frozen
+
 from ..policies import RetryPolicy
 
-__all__ = ["GiveUp", "RetryBudget", "backoff", "give_up", "retry_after"]
+__all__ = ["GiveUp", "Retry", "RetryBudget", "backoff", "decide", "give_up", "retry_after"]
 
 
 class GiveUp(Enum):
@@ -48,6 +50,40 @@ class RetryBudget:
     def give_back(self, drawn: int) -> None:
         """A call succeeded for whose last attempt so many credits were drawn."""
         self.credits = min(self._policy.budget, self.credits + max(1, drawn))
+
+
+@frozen
+class Retry:
+    """The call is to be repeated."""
+
+    delay: float
+    """Seconds of backoff before the next attempt."""
+    drawn: int
+    """Credits drawn from the budget for it."""
+
+
+def decide(
+    policy: RetryPolicy,
+    budget: RetryBudget,
+    *,
+    attempts: int,
+    seconds: float,
+    throttled: bool,
+    asked_pause: float | None,
+    fraction: float,
+) -> Retry | GiveUp:
+    """Whether a call that may be repeated is repeated; if so, its credits are drawn.
+
+    The arguments are those of `give_up` and `backoff`.
+    """
+    why = give_up(policy, attempts=attempts, seconds=seconds, asked_pause=asked_pause)
+    if why is not None:
+        return why
+    cost = budget.cost(throttled=throttled)
+    if not budget.draw(cost):
+        return GiveUp.BUDGET
+    delay = backoff(policy, failures=attempts, throttled=throttled, asked_pause=asked_pause, fraction=fraction)
+    return Retry(delay, cost)
 
 
 def give_up(policy: RetryPolicy, *, attempts: int, seconds: float, asked_pause: float | None) -> GiveUp | None:

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from decimal import Decimal
 from functools import cache
+from math import isfinite
 
 from ..models import Action, CaseAction, DirectPayment, RawAction, Violation
 
-__all__ = ["violations"]
+__all__ = ["value_violations", "violations"]
 
 MAX_INTEGER = 2**63 - 1
 """The largest integer that common JSON readers keep exactly as one."""
@@ -33,7 +34,7 @@ def _violations(action: Action) -> Iterator[Violation]:
     if isinstance(action, RawAction):
         if not _is_encodable(action.code):
             yield Violation("code", "it holds characters that UTF-8 cannot carry")
-        yield from _value_violations("data", action.data, MAX_DEPTH)
+        yield from value_violations("data", action.data)
     else:
         yield from _case_violations(action)
 
@@ -67,7 +68,7 @@ def _amount_violations(path: str, amount: Decimal) -> Iterator[Violation]:
     assert isinstance(exponent, int), "the constructor takes finite amounts only"
     if exponent < -2:
         yield Violation(path, f"{_shown(amount)} has more than two decimals")
-    if amount.adjusted() + 1 + 2 > MAX_AMOUNT_DIGITS:
+    if amount and amount.adjusted() + 1 + 2 > MAX_AMOUNT_DIGITS:
         yield Violation(path, f"{_shown(amount)} is too large for a number of two decimals that stays exact")
 
 
@@ -84,17 +85,25 @@ def _currencies() -> frozenset[str]:
     return frozenset(currency.alpha_3 for currency in pycountry.currencies)
 
 
-def _value_violations(path: str, value: object, depth: int) -> Iterator[Violation]:
-    """Whether a member of a raw action can be written to the wire at all."""
+def value_violations(path: str, value: object) -> Iterator[Violation]:
+    """Everything in a JSON-like value that cannot be written to the wire as what it is, with paths."""
+    return _value_violations(path, value, ())
+
+
+def _value_violations(path: str, value: object, outer: tuple[object, ...]) -> Iterator[Violation]:
     members = _members(path, value)
     if members is None:
         if problem := _scalar_problem(value):
             yield Violation(path, problem)
-    elif depth == 0:
+    elif any(value is container for container in outer):
+        yield Violation(path, "it contains itself")
+    elif len(outer) == MAX_DEPTH:
         yield Violation(path, f"it nests deeper than {MAX_DEPTH} levels")
+    elif isinstance(value, Mapping) and not all(isinstance(key, str) and _is_encodable(key) for key in value):
+        yield Violation(path, "it has a member whose name is not a text that UTF-8 can carry")
     else:
         for member_path, member in members:
-            yield from _value_violations(member_path, member, depth - 1)
+            yield from _value_violations(member_path, member, (*outer, value))
 
 
 def _members(path: str, value: object) -> "list[tuple[str, object]] | None":
@@ -114,11 +123,13 @@ def _scalar_problem(value: object) -> str | None:
             return None if _is_encodable(value) else "it holds characters that UTF-8 cannot carry"
         case int():
             return None if abs(value) <= MAX_INTEGER else f"{_shown(value)} is larger than {MAX_INTEGER}"
+        case float():
+            return None if isfinite(value) else "it is not a finite number"
         case Decimal():
             sane = value.is_finite() and abs(value.adjusted()) <= MAX_AMOUNT_DIGITS
             return None if sane else "it is not a finite number of sensible size"
         case _:
-            return f"a {type(value).__name__} has no form on the wire; write amounts as Decimal"
+            return f"a {type(value).__name__} has no form on the wire"
 
 
 def _is_encodable(text: str) -> bool:

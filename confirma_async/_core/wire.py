@@ -51,7 +51,18 @@ ACTION_TYPES: Mapping[str, type[CaseAction]] = {
 
 _ENVELOPE_MEMBERS = ("code", "comment", "data", "action_id")
 
-_encoder = msgspec.json.Encoder(decimal_format="number")
+
+def _plain(value: object) -> object:
+    """The plain value of one of a derived class, as data libraries make them."""
+    for kind in (str, int, Decimal):
+        if isinstance(value, kind):
+            return kind(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"a {type(value).__name__} has no form in JSON")
+
+
+_encoder = msgspec.json.Encoder(decimal_format="number", enc_hook=_plain)
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
 
 
@@ -141,10 +152,16 @@ def decode_action(element: object) -> Action:
     if action_type is None:
         return RawAction(code=code, comment=comment, data=members["data"], action_id=action_id)
     flat = {**members["data"], "comment": comment, "action_id": action_id}
+    misplaced = [
+        Violation(f"data.{name}", "unknown member") for name in ("comment", "action_id") if name in members["data"]
+    ]
     try:
-        return _converter.structure(flat, action_type)
+        action = _converter.structure(flat, action_type)
     except Exception as error:
-        raise _invalid(list(_explained(error))) from None
+        raise _invalid([*_explained(error), *misplaced]) from None
+    if misplaced:
+        raise _invalid(misplaced)
+    return action
 
 
 def _invalid(found: list[Violation]) -> InvalidActionError:
@@ -175,6 +192,8 @@ def _kind(value: object) -> str:
     """What JSON calls `value`, without showing it."""
     if value is None:
         return "nothing"
+    if value == "":
+        return "an empty one"
     kinds: dict[type, str] = {bool: "a boolean", str: "a string", list: "an array", dict: "an object"}
     return kinds.get(type(value), "a number")
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 from .._core.assumptions import Assumptions
 from .._core.batch import Submission
 from .._core.disposition import DispositionPolicy
-from .._core.rules import violations
+from .._core.rules import value_violations, violations
 from .._core.wire import BODY_OVERHEAD, encode_action
 from ..codes import Disposition
 from ..errors import (
@@ -21,7 +21,7 @@ from ..errors import (
     OutcomeUnknownError,
     QueueFullError,
 )
-from ..models import Action, ActionOutcome, DrainReport, Violation
+from ..models import Action, ActionOutcome, DrainReport, RawAction, Violation
 from ..policies import BatchPolicy
 from .batcher import Batcher
 from .push import Push
@@ -180,7 +180,7 @@ class Actions:
         return [ended[index] for index in range(len(submissions))]
 
     def _check_fits(self, submissions: Sequence[Submission]) -> None:
-        size = BODY_OVERHEAD + sum(len(submission.encoded) + 1 for submission in submissions)
+        size = BODY_OVERHEAD - 1 + sum(len(submission.encoded) + 1 for submission in submissions)
         if len(submissions) > self._policy.max_waiting_actions or size > self._policy.max_bytes:
             raise InvalidActionError(
                 f"{len(submissions)} actions of {size} bytes together are more than BatchPolicy lets into one POST; "
@@ -235,6 +235,9 @@ class Actions:
         )
 
     def _encode(self, action: Action) -> bytes:
+        # Also where rules are waived: what is no JSON would spoil its neighbours' batch.
+        if isinstance(action, RawAction) and (found := list(value_violations("data", action.data))):
+            raise _invalid(action, found)
         try:
             encoded = encode_action(action, self._assumptions)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:

@@ -11,7 +11,14 @@ from math import inf
 
 from .._core.batch import BatchAccumulator, Place, Submission
 from ..codes import Disposition
-from ..errors import ActionIdConflictError, ClientStateError, ConfirmaError, NotSubmittedError, QueueFullError
+from ..errors import (
+    ActionIdConflictError,
+    AuthenticationError,
+    ClientStateError,
+    ConfirmaError,
+    NotSubmittedError,
+    QueueFullError,
+)
 from ..events import ActionEnded
 from ..models import ActionOutcome, DrainReport
 from ..policies import BatchPolicy
@@ -21,6 +28,7 @@ from .log import log
 from .pacing import Pacing
 
 __all__ = ["Batcher"]
+
 
 _REPORTED = 1_000
 """Outcomes that a drain report lists; its counts are complete."""
@@ -153,7 +161,7 @@ class Batcher:
         """Start a delivery for every batch that is due, while there are lanes."""
         self._pump_is_scheduled = False
         if self._pacing.is_hopeless:
-            self.expire(inf, "the token is not valid, and nobody can replace it while this client runs")
+            self._expire_hopeless()
         loop = asyncio.get_running_loop()
         while self._pacing.has_turn():
             batch = self._accumulator.take(loop.time())
@@ -238,15 +246,22 @@ class Batcher:
 
     def expire(self, entered_by: float, reason: str) -> None:
         """End NOT_APPLIED what was submitted by then and is not sealed."""
-        self._withdraw_all(self._accumulator.outstanding(entered_by), reason)
+        self._withdraw_all(self._accumulator.outstanding(entered_by), _withdrawn(reason))
 
     def withdraw_owned_by(self, owner: Callable[[ActionOutcome], None], reason: str) -> None:
         """End NOT_APPLIED what is not sealed and has no other owner."""
         owned = [s for s in self._accumulator.outstanding() if all(other == owner for other in s.owners)]
-        self._withdraw_all(owned, reason)
+        self._withdraw_all(owned, _withdrawn(reason))
 
-    def _withdraw_all(self, submissions: Sequence[Submission], reason: str) -> None:
-        error = _withdrawn(reason)
+    def _expire_hopeless(self) -> None:
+        """End what waits for a token that nobody can bring: `push()` must learn of it, and stop reading."""
+        text = (
+            "The action was not sent: the token is not valid, and nobody can replace it while this client "
+            "runs, as they could in a FileTokenStore; it had no effect, and may be submitted again."
+        )
+        self._withdraw_all(self._accumulator.outstanding(inf), AuthenticationError(text, 401))
+
+    def _withdraw_all(self, submissions: Sequence[Submission], error: ConfirmaError) -> None:
         taken = [submission for submission in submissions if self._accumulator.withdraw(submission)]
         self._finish([(submission, Disposition.NOT_APPLIED, error) for submission in taken])
 

@@ -7,7 +7,7 @@ from .._core.assumptions import Assumptions
 from .._core.diagnosis import diagnose, diagnose_in_doubt
 from .._core.disposition import DispositionPolicy, Evidence, Observation, Verdict, join, plan
 from .._core.request import ApiRequest
-from .._core.retry import RetryBudget, backoff, give_up
+from .._core.retry import GiveUp, RetryBudget, decide
 from ..codes import Disposition, EffectClass
 from ..errors import ConfirmaError, OutcomeUnknownError, ServiceUnavailableError
 from ..policies import RetryPolicy
@@ -28,6 +28,7 @@ class _Call:
         self.doubted = False
         self.attempts = 0
         self.seconds = 0.0
+        self.drawn = 0
 
     @property
     def name(self) -> str:
@@ -82,7 +83,7 @@ class Caller:
             call.seconds += asyncio.get_running_loop().time() - started
             self._pacing.leave()
         if decided.row.verdict is Verdict.ACCEPTED:
-            self._budget.give_back(0)
+            self._budget.give_back(call.drawn)
             return exchange
         call.doubted = call.doubted or decided.row.verdict is Verdict.UNKNOWN
         why = self._why_not_again(call, exchange.evidence, decided.observation) if decided.again else ""
@@ -94,26 +95,25 @@ class Caller:
         Raises:
             GoAgainError: It is.
         """
-        throttled = observation in (Observation.THROTTLED, Observation.UNAVAILABLE)
-        why = give_up(self._retry, attempts=call.attempts, seconds=call.seconds, asked_pause=evidence.retry_after)
-        if why is not None:
-            return why.value
-        if not self._budget.draw(self._budget.cost(throttled=throttled)):
-            return "the retry budget is used up"
-        delay = backoff(
+        decision = decide(
             self._retry,
-            failures=call.attempts,
-            throttled=throttled,
+            self._budget,
+            attempts=call.attempts,
+            seconds=call.seconds,
+            throttled=observation.throttled,
             asked_pause=evidence.retry_after,
             fraction=random.random(),  # noqa: S311 - jitter is no secret
         )
-        call.seconds += delay
-        raise GoAgainError(delay)
+        if isinstance(decision, GiveUp):
+            return decision.value
+        call.seconds += decision.delay
+        call.drawn = decision.drawn
+        raise GoAgainError(decision.delay)
 
     def _failure(
         self, call: _Call, exchange: Exchange, observation: Observation, end: Disposition, why: str
     ) -> ConfirmaError:
-        if exchange.error is not None:
+        if exchange.error is not None and end is not Disposition.UNKNOWN:
             return exchange.error
         if end is not Disposition.UNKNOWN:
             return diagnose(observation, exchange.evidence, end, call=call.name, why=why)

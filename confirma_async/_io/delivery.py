@@ -12,7 +12,7 @@ from .._core.diagnosis import diagnose, diagnose_reconciled, diagnose_refused_to
 from .._core.disposition import DispositionPolicy, Evidence, Observation, Plan, Verdict, join, plan
 from .._core.journal import Entry, State, content_hash
 from .._core.request import invoice_actions
-from .._core.retry import GiveUp, RetryBudget, backoff, give_up
+from .._core.retry import GiveUp, RetryBudget, decide
 from ..codes import Disposition
 from ..errors import ActionIdConflictError, ConfirmaError, NotSubmittedError
 from ..events import AttemptEnded, RetryPlanned
@@ -249,34 +249,30 @@ class Delivery:
         await self._end([(s, join(Verdict.NOT_PROCESSED, doubted=s.doubted), error) for s in submissions])
 
     async def _go_again(self, parcel: _Parcel, decided: Plan[Submission], exchange: Exchange) -> None:
-        evidence = exchange.evidence
-        throttled = decided.observation in (Observation.THROTTLED, Observation.UNAVAILABLE)
-        cost = self.budget.cost(throttled=throttled)
-        why = give_up(self._retry, attempts=parcel.attempts, seconds=parcel.seconds, asked_pause=evidence.retry_after)
-        if why is None and not self.budget.draw(cost):
-            why = GiveUp.BUDGET
-        if why is not None:
-            ends = [(s, join(decided.row.verdict, doubted=s.doubted)) for s in decided.again]
-            await self._end([(s, end, self._explain(decided, exchange, end, why.value)) for s, end in ends])
-            return
-        delay = backoff(
+        decision = decide(
             self._retry,
-            failures=parcel.attempts,
-            throttled=throttled,
-            asked_pause=evidence.retry_after,
+            self.budget,
+            attempts=parcel.attempts,
+            seconds=parcel.seconds,
+            throttled=decided.observation.throttled,
+            asked_pause=exchange.evidence.retry_after,
             fraction=random.random(),  # noqa: S311 - jitter is no secret
         )
-        parcel.submissions, parcel.drawn = decided.again, cost
-        parcel.seconds += delay
-        self._emit(RetryPlanned(len(decided.again), parcel.attempts + 1, delay))
-        raise GoAgainError(delay)
+        if isinstance(decision, GiveUp):
+            ends = [(s, join(decided.row.verdict, doubted=s.doubted)) for s in decided.again]
+            await self._end([(s, end, self._explain(decided, exchange, end, decision.value)) for s, end in ends])
+            return
+        parcel.submissions, parcel.drawn = decided.again, decision.drawn
+        parcel.seconds += decision.delay
+        self._emit(RetryPlanned(len(decided.again), parcel.attempts + 1, decision.delay))
+        raise GoAgainError(decision.delay)
 
     def _explain(
         self, decided: Plan[Submission], exchange: Exchange, end: Disposition, why: str = ""
     ) -> ConfirmaError | None:
         if end is Disposition.ACCEPTED:
             return None
-        if exchange.error is not None:
+        if exchange.error is not None and end is not Disposition.UNKNOWN:
             return exchange.error
         return diagnose(decided.observation, exchange.evidence, end, call=_CALL, why=why)
 

@@ -19,21 +19,16 @@ class Progress:
     """How far the attempt in hand got."""
 
     headers_sent: bool = False
-    unauthorized: bool = False
-    """The attempt was answered 401: whatever happens before its replay, it was not processed."""
-
-    def was_unauthorized(self) -> None:
-        """The attempt was answered 401."""
-        self.unauthorized = True
+    status: int | None = None
+    """The status of the answer, once its head was read: nothing that happens later makes it unsaid."""
 
     def is_replayed(self) -> None:
-        """The replay begins: what counts from here is how far that one gets."""
-        self.headers_sent = self.unauthorized = False
+        """A 401 is followed by a replay: what counts from here is how far that one gets."""
+        self.headers_sent, self.status = False, None
 
     def evidence(self, failure: str) -> Evidence:
         """What is known of an attempt that was ended by `failure`."""
-        status = 401 if self.unauthorized else None
-        return Evidence(headers_sent=self.headers_sent, status=status, failure=failure)
+        return Evidence(headers_sent=self.headers_sent, status=self.status, failure=failure)
 
 
 current_progress: ContextVar[Progress] = ContextVar("current_progress")

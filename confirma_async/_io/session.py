@@ -165,6 +165,7 @@ class Session:
             trace_request_ctx=progress,
             **options,
         ) as response:
+            progress.status = response.status
             asked_pause = retry_after(response.status, response.headers)
             evidence = Evidence(headers_sent=True, status=response.status, retry_after=asked_pause)
             body, is_whole = await _read(response)

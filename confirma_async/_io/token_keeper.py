@@ -13,7 +13,7 @@ from .._core.assumptions import Assumptions
 from .._core.request import renew_token, validate_token
 from .._core.token import MAX_FAILURES, Check, Renewal, TokenRecord, judge_check, judge_renewal, renewed_token
 from ..codes import Environment
-from ..errors import AuthenticationError, ConfirmaError, ServiceUnavailableError, TokenLostError, TokenStoreError
+from ..errors import AuthenticationError, ServiceError, ServiceUnavailableError, TokenLostError, TokenStoreError
 from ..policies import Timeouts
 from .log import log
 from .session import Session, TokenUnusableError
@@ -54,6 +54,9 @@ class TokenKeeper:
         self._unsaved: TokenRecord | None = None
         """What the store refused to keep. It is saved before anything else happens."""
         self._failures = 0
+        self._refused_generation = 0
+        self._has_asked = False
+        """Whether the renewal that runs has asked the service: ending it now might lose the new token."""
         self.renewals = 0
 
     @property
@@ -128,11 +131,18 @@ class TokenKeeper:
     async def _shared(self, sent: HeldToken | None) -> HeldToken:
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._replace(sent), name="confirma-token-renewal")
-        return await asyncio.shield(self._running)
+        try:
+            return await asyncio.shield(self._running)
+        except asyncio.CancelledError:
+            if self._running.cancelled():
+                raise _not_now("the client was closed") from None
+            raise
 
     async def finish(self) -> None:
         """Wait for a renewal that runs, and keep what is not kept yet: it is the only copy of the new token."""
         if self._running is not None:
+            if not self._has_asked:
+                self._running.cancel()
             await asyncio.wait([self._running])
         if self._store is not None and self._unsaved is not None:
             try:
@@ -152,6 +162,7 @@ class TokenKeeper:
                 ),
                 dead=True,
             )
+        self._has_asked = False
         try:
             async with store.lock(self._timeouts.renew_lock):
                 return await self._replace_locked(store, sent)
@@ -176,6 +187,7 @@ class TokenKeeper:
     async def _renew(self, store: TokenStore, record: TokenRecord) -> HeldToken:
         # Written before the service is asked: it proves that the store can be written, and a process that is killed in
         # between leaves word for the next one.
+        self._has_asked = True
         await store.save(record.begun())
         exchange = await self._session.exchange(renew_token(), token=record.current)
         token = renewed_token(exchange.json()) if exchange.body_is_whole else None
@@ -184,7 +196,7 @@ class TokenKeeper:
             assert token is not None
             kept = record.with_candidate(token)
             await self._save_new(store, kept)
-            return self._use(await self._settled(store, kept), renewed=True)
+            return self._use(self._require_new(await self._settled(store, kept), token), renewed=True)
         if renewal is Renewal.IN_DOUBT:
             return await self._renew_after_doubt(store, record.begun())
         await store.save(record)
@@ -192,7 +204,17 @@ class TokenKeeper:
             raise _not_now()
         self._failures += 1
         reason = f"the service refuses to renew it ({exchange.evidence.status})"
-        raise _dead(reason) if self._failures >= MAX_FAILURES else _not_now(reason)
+        raise self._failed(reason)
+
+    def _failed(self, reason: str) -> TokenUnusableError:
+        """What a renewal that failed means: a few in a row are a dead token."""
+        return _dead(reason) if self._failures >= MAX_FAILURES else _not_now(reason, AuthenticationError)
+
+    def _require_new(self, record: TokenRecord, token: str) -> TokenRecord:
+        """The record, if `token` was found good and promoted."""
+        if record.current != token:
+            raise self._failed("the service refuses the very token that it issued")
+        return record
 
     async def _save_new(self, store: TokenStore, record: TokenRecord) -> None:
         try:
@@ -225,7 +247,10 @@ class TokenKeeper:
         if record.renewing:
             check = await self._check(record.current)
             if check is Check.UNCLEAR:
-                raise _not_now("a renewal was begun, and the service does not say whether the old token still holds")
+                raise _not_now(
+                    "an earlier renewal was begun and its answer was not kept, and GET /validate does not say whether "
+                    "the old token still holds (a valid token, written into the store, helps, too)"
+                )
             if check is Check.INVALID:
                 raise _lost()
             record = record.settled()
@@ -251,6 +276,8 @@ class TokenKeeper:
             if record.current != self._held.token:
                 self._failures = 0
                 self._use(record, renewed=False)
+                # Somebody put it there: as with a candidate, only a clear no distrusts it.
+                return await self.check() is not Check.INVALID
         return await self.check() is Check.VALID
 
     # --- use ------------------------------------------------------------------------------------------------------
@@ -266,8 +293,14 @@ class TokenKeeper:
 
     def tried(self, held: HeldToken, *, refused: bool) -> None:
         """Take note of what became of a request that was replayed with a successor."""
-        if held == self._held:
-            self._failures = self._failures + 1 if refused else 0
+        if held != self._held:
+            return
+        if not refused:
+            self._failures = 0
+        elif self._refused_generation != held.generation:
+            # Many lanes may have replayed with it; it is one renewal that failed.
+            self._refused_generation = held.generation
+            self._failures += 1
 
 
 def _dead(reason: str) -> TokenUnusableError:
@@ -283,9 +316,8 @@ def _lost() -> TokenUnusableError:
     return TokenUnusableError(TokenLostError(text, 401), dead=True)
 
 
-def _not_now(reason: str = "the service did not handle the renewal") -> TokenUnusableError:
-    error: ConfirmaError = ServiceUnavailableError(
-        f"The service answered 401, and the token could not be renewed at the moment: {reason}; nothing was handled.",
-        401,
-    )
-    return TokenUnusableError(error, dead=False)
+def _not_now(
+    reason: str = "the service did not handle the renewal", kind: type[ServiceError] = ServiceUnavailableError
+) -> TokenUnusableError:
+    text = f"The token could not be renewed at the moment: {reason}; nothing was handled; try again later."
+    return TokenUnusableError(kind(text, 401), dead=False)

@@ -29,9 +29,10 @@ class TokenMiddleware:
         request.headers[TOKEN_HEADER] = sent.token
         response = await handler(request)
         if response.status != 401:
+            self._keeper.tried(sent, refused=False)
             return response
         progress = current_progress.get()
-        progress.was_unauthorized()
+        progress.status = response.status
         # Undrained, it would keep its place in the pool, and the replay might wait for that very place.
         await _drain(response)
         successor = await self._keeper.successor_of(sent)

@@ -111,6 +111,9 @@ class FileTokenStore:
         """See `TokenStore.lock`."""
         between_processes = AsyncFileLock(f"{self._path}.lock", timeout=timeout, mode=0o600)
         async with self._lock:
+            if not self._path.parent.is_dir():
+                # The lock would make it, and a misspelt path would look like a place for a token.
+                raise TokenStoreError(f"The token file {self._path} could not be locked: there is no such folder.")
             try:
                 await between_processes.acquire()
             except Timeout:

@@ -4,9 +4,10 @@ Constructors convert and check types; the rules of the API's documents are `viol
 everything wrong is said at once. Comment texts appear in no repr.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import date, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, ClassVar, TypeAlias, cast
 
 from attrs import Attribute, field, frozen
@@ -27,12 +28,18 @@ __all__ = [
     "Withdraw",
 ]
 
+_AMOUNT_TEXT = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,6})?")
+
 MAX_MAGNITUDE = 10**3
 """Decimal exponents beyond this are not amounts, and expanding them would exhaust memory."""
 
 
 def _reject(instance: object, attribute: "Attribute[Any]", expected: str, value: object) -> InvalidFieldError:
-    found = f"a {type(value).__name__}" if not isinstance(value, int | float | Decimal | date) else repr(value)
+    found = f"a {type(value).__name__}"
+    if isinstance(value, float | Decimal | date) or (isinstance(value, int) and value.bit_length() <= 128):
+        found = f"{value!r}"
+    if len(found) > 60:
+        found = f"{found[:57]}..."
     return InvalidFieldError(f"{type(instance).__name__}.{attribute.name} takes {expected}, not {found}.")
 
 
@@ -61,14 +68,13 @@ def to_amount(value: Decimal | str | float) -> Decimal:
     if type(value) is Decimal:
         return value
     if isinstance(value, float):
-        shortest = Decimal(repr(value))
+        # Not repr(value): a float of another library shows more than its number.
+        shortest = Decimal(float.__repr__(value))
         return shortest if _decimals(shortest) <= 2 else cast("Decimal", value)
-    if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
-        return cast("Decimal", value)
-    try:
-        return Decimal(value)
-    except InvalidOperation:
-        return cast("Decimal", value)
+    # Decimal itself also takes "1_000", " 1 " and digits of other scripts.
+    is_text = isinstance(value, str) and _AMOUNT_TEXT.fullmatch(value)
+    is_number = isinstance(value, int | Decimal) and not isinstance(value, bool)
+    return Decimal(value) if is_text or is_number else cast("Decimal", value)
 
 
 def is_sane(value: Decimal) -> bool:
@@ -93,10 +99,11 @@ def _is_amount(instance: object, attribute: "Attribute[Any]", value: object) -> 
 def to_date(value: date | str) -> date:
     if isinstance(value, str):
         try:
-            # Python's own parser also takes `20260315` and `2026-W11-7`, which the API's documents do not.
-            return date.fromisoformat(value) if len(value) == len("YYYY-MM-DD") and value[4] == "-" else value  # type: ignore[return-value]
+            found = date.fromisoformat(value)
         except ValueError:
             return cast("date", value)
+        # Python's own parser also takes `20260315` and `2026-W11-7`, which the API's documents do not.
+        return found if found.isoformat() == value else cast("date", value)
     return value
 
 

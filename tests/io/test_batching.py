@@ -2,14 +2,17 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator
 
 import pytest
 
 from confirma_async import (
+    Action,
     ActionIdConflictError,
     ActionRejectedError,
     BatchPolicy,
     Comment,
+    ConfigurationError,
     ConfirmaClient,
     Disposition,
     Environment,
@@ -256,3 +259,49 @@ async def test_a_comment_that_is_absent_is_left_out(sandbox: Sandbox, client: Co
     await client.actions.send(Comment(invoice_number=1, case_id=2, comment=""))
     assert decode_json(sandbox.posts[1].body)["actions"][0]["comment"] == ""
     await client.actions.send(due_date(3))
+
+
+@pytest.mark.looptime
+async def test_one_who_gives_up_in_the_hall_does_not_lock_the_door(sandbox: Sandbox) -> None:
+    """Those who come later are let in as if it had never been there."""
+    sandbox.inject(Fault.slow(1.0), times=2)
+    async with open_client(sandbox, BatchPolicy(max_waiting_actions=1, lanes=1, linger=0)) as client:
+        sends = []
+        for number in range(1, 4):
+            sends.append(asyncio.create_task(client.actions.send(comment(number))))
+            await asyncio.sleep(0.1)
+        sends.pop().cancel()
+        await asyncio.gather(*sends)
+        async with asyncio.timeout(5.0):
+            await client.actions.send(comment(4))
+
+
+@pytest.mark.looptime
+async def test_a_send_beside_a_push_that_does_not_end_goes_out_after_its_linger(sandbox: Sandbox) -> None:
+    """It does not wait for the push's batch to fill."""
+
+    async def endless() -> AsyncIterator[Action]:
+        for number in range(1, 1_000):
+            yield comment(number)
+            await asyncio.sleep(0.15)
+
+    async def consume(client: ConfirmaClient) -> None:
+        async for _ in client.actions.push(endless()):
+            pass
+
+    async with open_client(sandbox, BatchPolicy(linger=0.5)) as client:
+        pushing = asyncio.create_task(consume(client))
+        await asyncio.sleep(1.0)
+        for number in range(2_000, 2_005):
+            async with asyncio.timeout(1.0):
+                await client.actions.send(comment(number))
+            await asyncio.sleep(0.7)
+        pushing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await pushing
+
+
+def test_what_waits_has_to_hold_one_full_post() -> None:
+    """An action could otherwise be allowed into a POST and never be allowed to wait for one."""
+    with pytest.raises(ConfigurationError, match="must hold one full POST"):
+        BatchPolicy(max_waiting_bytes=2_000, max_bytes=3_000)

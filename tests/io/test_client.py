@@ -256,7 +256,7 @@ async def test_a_repeat_is_made_only_where_it_was_said_to_be_harmless(sandbox: S
     [
         lambda: BatchPolicy(linger=-1),
         lambda: BatchPolicy(max_actions=0),
-        lambda: BatchPolicy(alone="DIRECTPAYMENT"),
+        lambda: BatchPolicy(alone="DIRECTPAYMENT"),  # type: ignore[arg-type]
         lambda: RetryPolicy(attempts=0),
         lambda: RetryPolicy(max_seconds=float("nan")),
     ],

@@ -79,7 +79,7 @@ UNFINISHED = (
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for something that the other side of a connection does."""
     async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - nothing tells the client's side of it
+        while not condition():
             await asyncio.sleep(0.001)
 
 
