@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Callable, Mapping
 from ipaddress import ip_address
+from math import inf
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -140,6 +141,19 @@ class ConfirmaClient:
             raise ConfigurationError(
                 "environment takes Environment.STAGING or Environment.PRODUCTION; it is not guessed."
             )
+        _check_settings(
+            (batch, BatchPolicy, "batch"),
+            (retry, RetryPolicy, "retry"),
+            (rate, RatePolicy, "rate"),
+            (timeouts, Timeouts, "timeouts"),
+            (assumptions, Assumptions, "assumptions"),
+            (disposition, DispositionPolicy, "disposition"),
+            (reconcile, ReconcilePolicy, "reconcile"),
+        )
+        if not (isinstance(token, str) or hasattr(token, "load")):
+            raise ConfigurationError(
+                f"token takes a string or a store such as FileTokenStore, not {type(token).__name__}."
+            )
         self._emit = Emitter(on_event)
         self._session = Session(_checked_base_url(base_url or environment.base_url), timeouts, connector)
         self._keeper = TokenKeeper(
@@ -155,7 +169,7 @@ class ConfirmaClient:
             lanes=batch.lanes,
             rate=rate,
             retry=retry,
-            probe=ServiceProbe(self._session, self._keeper),
+            probe=ServiceProbe(self._session, self._keeper, assumptions),
             token_is_replaceable=lambda: self._keeper.replaceable,
             on_opening=self._batcher.pump,
             on_patience_ended=self._batcher.expire,
@@ -194,6 +208,8 @@ class ConfirmaClient:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._draining: asyncio.Task[DrainReport] | None = None
         self._closing: asyncio.Task[DrainReport] | None = None
+        self._drain_until = inf
+        self._drain_limit: asyncio.Timeout | None = None
 
     @classmethod
     def from_env(cls, **settings: Any) -> Self:
@@ -261,7 +277,8 @@ class ConfirmaClient:
     async def close(self, grace: float = 25.0) -> DrainReport:
         """Drain, then close the session. A second call returns the same report, and a client that was never open, too.
 
-        Cancelling cuts the grace short: what is in flight is abandoned, and ends as its evidence says.
+        A second call can shorten the grace, also of a drain that runs. Cancelling cuts it short: what is in flight is
+        abandoned, and ends as its evidence says.
 
         A renewal of the token that is in flight is waited for, beyond the grace if need be: its answer is the only
         copy of the new token.
@@ -273,6 +290,8 @@ class ConfirmaClient:
             return self._batcher.report()
         if self._closing is None:
             self._closing = asyncio.create_task(self._close(grace), name="confirma-close")
+        else:
+            self._start_drain(grace)
         try:
             return await asyncio.shield(self._closing)
         except asyncio.CancelledError:
@@ -288,27 +307,33 @@ class ConfirmaClient:
             await self._session.close()
 
     def _start_drain(self, grace: float) -> "asyncio.Task[DrainReport]":
+        """Start to drain, or shorten the grace of a drain that runs."""
         if self._draining is None:
             if self._closing is None:
                 self._require_open()
-            self._draining = asyncio.create_task(self._drain(grace), name="confirma-drain")
+            self._draining = asyncio.create_task(self._drain(), name="confirma-drain")
+        self._drain_until = min(self._drain_until, asyncio.get_running_loop().time() + grace)
+        if self._drain_limit is not None and not self._drain_limit.expired():
+            self._drain_limit.reschedule(self._drain_until)
         return self._draining
 
-    async def _drain(self, grace: float) -> DrainReport:
+    async def _drain(self) -> DrainReport:
         self._delivery.hurry()
         try:
-            async with asyncio.timeout(grace):
+            async with asyncio.timeout_at(self._drain_until) as self._drain_limit:
                 await self._batcher.drain()
         except TimeoutError:
             self._abandon()
             await self._batcher.wait_deliveries(_ABORT_SECONDS)
+        finally:
+            self._drain_limit = None
         self._pacing.close()
         return self._batcher.report()
 
     def _abandon(self) -> None:
         """Send nothing more, and learn of what is in flight only what is known by now."""
         self._pacing.close()
-        self._batcher.expire(float("inf"), "the client was closed")
+        self._batcher.expire(inf, "the client was closed")
         self._session.abort()
 
     async def __aenter__(self) -> Self:
@@ -384,6 +409,12 @@ class ConfirmaClient:
         )
 
 
+def _check_settings(*settings: tuple[object, type, str]) -> None:
+    for value, kind, name in settings:
+        if not isinstance(value, kind):
+            raise ConfigurationError(f"{name} takes a {kind.__name__}, not {type(value).__name__}.")
+
+
 def _environment_from(variables: Mapping[str, str]) -> Environment:
     name = variables.get("CONFIRMA_ENVIRONMENT", "")
     try:
@@ -415,7 +446,7 @@ def _checked_base_url(url: str) -> str:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
-    except ValueError:
+    except (ValueError, TypeError, AttributeError):
         raise ConfigurationError("base_url is not a URL such as https://host/api/v1/partner.") from None
     if not (url.isascii() and url.isprintable() and " " not in url):
         raise ConfigurationError("base_url holds white space or characters that a URL cannot carry.")

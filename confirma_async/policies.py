@@ -34,20 +34,21 @@ def _one_of(*choices: str) -> Any:
 
 
 def _ascending(instance: object, attribute: "Attribute[Any]", value: tuple[float, ...]) -> None:
-    if list(value) != sorted(value) or not all(moment >= 0 for moment in value):
+    if not isinstance(value, tuple) or list(value) != sorted(value) or not all(moment >= 0 for moment in value):
         raise ConfigurationError(
             f"{type(instance).__name__}.{attribute.name} takes seconds in ascending order, not {value!r}."
         )
 
 
 def _to_codes(codes: AbstractSet[str]) -> AbstractSet[str]:
-    if isinstance(codes, str):
-        raise ConfigurationError(f"BatchPolicy.alone takes a set of codes such as {{{codes!r}}}, not a string.")
+    if not isinstance(codes, AbstractSet):
+        raise ConfigurationError(f"BatchPolicy.alone takes a set of codes such as {{'DIRECTPAYMENT'}}, not {codes!r}.")
     return frozenset(codes)
 
 
 def _positive_or_none(instance: object, attribute: "Attribute[Any]", value: float | None) -> None:
-    if value is not None and not value > 0:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value is not None and not (is_number and value > 0):
         raise ConfigurationError(f"{type(instance).__name__}.{attribute.name} must be above 0, or None, not {value!r}.")
 
 

@@ -7,11 +7,18 @@ from typing import Any, Literal
 
 from attrs import Attribute, field, fields, frozen
 
+from ..errors import ConfigurationError
+
 __all__ = ["Assumption", "Assumptions", "register"]
 
 
-def _assumption(default: Any, *, reason: str, section: str) -> Any:
-    return field(default=default, metadata={"reason": reason, "section": section})
+def _assumption(default: Any, *, reason: str, section: str, choices: tuple[object, ...] = (True, False)) -> Any:
+    def check(_instance: object, attribute: "Attribute[Any]", value: object) -> None:
+        if not any(value is choice or (value == choice and not isinstance(value, int)) for choice in choices):
+            listed = ", ".join(map(repr, choices))
+            raise ConfigurationError(f"Assumptions.{attribute.name} takes one of {listed}, not {value!r}.")
+
+    return field(default=default, validator=check, metadata={"reason": reason, "section": section})
 
 
 @frozen(kw_only=True)
@@ -36,11 +43,18 @@ class Assumptions:
         "Off: the token is never renewed.",
         section="9.9",
     )
+    validate_tells_of_the_service: bool = _assumption(
+        True,
+        reason="While the gate is shut, GET /validate is the harmless call that shows whether the service is there; "
+        "it is documented as still being developed. Off: the gate opens by time alone, for one batch on trial.",
+        section="3.2",
+    )
     absent_comment: Literal["omit", "null", "empty"] = _assumption(
         "omit",
         reason="Whether `comment` is required is unknown, and elsewhere the documents' examples mix null, an empty "
         "string and leaving a member out.",
         section="4.2",
+        choices=("omit", "null", "empty"),
     )
 
 

@@ -16,9 +16,9 @@ twice. So the question is answered in three steps, each a pure function over val
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from types import MappingProxyType
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-from attrs import Factory, field, frozen, mutable
+from attrs import Attribute, Factory, field, frozen, mutable
 
 from ..codes import ActionCode, Disposition, EffectClass
 from ..errors import ConfigurationError
@@ -176,6 +176,11 @@ _BY_STATUS: Mapping[int, Observation] = MappingProxyType(
 _STRICTNESS = tuple(EffectClass)
 
 
+def _is_mapping(_instance: object, attribute: "Attribute[Any]", value: object) -> None:
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(f"DispositionPolicy.{attribute.name} takes a mapping, not {type(value).__name__}.")
+
+
 @frozen(kw_only=True)
 class DispositionPolicy:
     """Which actions may be repeated, and after what.
@@ -184,7 +189,7 @@ class DispositionPolicy:
     by writing `assume_idempotent=True`, which says: a repeat of any action does no harm, or `effects` says otherwise.
     """
 
-    effects: Mapping[str, EffectClass] = field(factory=dict)
+    effects: Mapping[str, EffectClass] = field(factory=dict, validator=_is_mapping)
     """Effect classes by action code, over the built-in ones."""
     assume_idempotent: bool = False
     table: Mapping[Observation, Row] = field(default=TABLE, repr=False)

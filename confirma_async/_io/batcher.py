@@ -13,6 +13,7 @@ from .._core.batch import BatchAccumulator, Place, Submission
 from ..codes import Disposition
 from ..errors import (
     ActionIdConflictError,
+    AmbiguousAnswerError,
     AuthenticationError,
     ClientStateError,
     ConfirmaError,
@@ -143,11 +144,15 @@ class Batcher:
     async def flush(self) -> None:
         """Seal, and wait until everything submitted so far has ended."""
         self.seal()
-        if self._live:
-            ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            newest = max(submission.sequence for submission in self._live.values())
-            self._flushes.append((newest, ended))
-            await ended
+        if not self._live:
+            return
+        newest = max(submission.sequence for submission in self._live.values())
+        flush = (newest, asyncio.get_running_loop().create_future())
+        self._flushes.append(flush)
+        try:
+            await flush[1]
+        finally:
+            self._flushes.remove(flush)
 
     # --- out ------------------------------------------------------------------------------------------------------
 
@@ -237,10 +242,9 @@ class Batcher:
 
     def _end_flushes(self) -> None:
         oldest = next(iter(self._live.values())).sequence if self._live else None
-        for newest, ended in self._flushes[:]:
+        for newest, ended in self._flushes:
             if (oldest is None or oldest > newest) and not ended.done():
                 ended.set_result(None)
-                self._flushes.remove((newest, ended))
 
     # --- the end --------------------------------------------------------------------------------------------------
 
@@ -277,6 +281,9 @@ class Batcher:
             _, running = await asyncio.wait(self._deliveries, timeout=seconds)
             for delivery in running:
                 delivery.cancel()
+            if running:
+                # Cancelled, each still gives its actions their ends.
+                await asyncio.wait(running)
 
     @property
     def waiting_actions(self) -> int:
@@ -315,10 +322,10 @@ def _withdrawn(reason: str) -> NotSubmittedError:
 
 def _end_of_failed(submission: Submission, error: BaseException) -> End:
     """The end of an action whose delivery broke: only one that was in no POST is certainly without effect."""
-    cause = (
-        error
-        if isinstance(error, ConfirmaError)
-        else NotSubmittedError(f"The delivery failed: {type(error).__name__}.")
+    reason = (
+        "the client was closed" if isinstance(error, asyncio.CancelledError) else f"it failed: {type(error).__name__}"
     )
-    disposition = Disposition.UNKNOWN if submission.attempts else Disposition.NOT_APPLIED
-    return submission, disposition, cause
+    if submission.attempts:
+        text = f"The action was sent and its delivery was cut short ({reason}); it may have taken effect: look first."
+        return submission, Disposition.UNKNOWN, AmbiguousAnswerError(text)
+    return submission, Disposition.NOT_APPLIED, _withdrawn(f"its delivery was cut short ({reason})")

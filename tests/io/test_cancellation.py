@@ -15,6 +15,8 @@ from confirma_async import (
     ConfirmaClient,
     Disposition,
     Environment,
+    Evidence,
+    Finding,
     NotAppliedError,
     OutcomeUnknownError,
 )
@@ -250,3 +252,57 @@ async def test_a_drain_ends_a_push_that_is_under_way(sandbox: Sandbox) -> None:
     assert ends[Disposition.ACCEPTED] <= len(sandbox.ledger)
     assert ends[Disposition.ACCEPTED] + ends[Disposition.UNKNOWN] >= len(sandbox.ledger)
     assert report.accepted == ends[Disposition.ACCEPTED]
+
+
+async def test_close_shortens_the_grace_of_a_drain_that_runs(sandbox: Sandbox) -> None:
+    """Who is in a hurry last, counts."""
+    sandbox.inject(Fault.HANG_AFTER_APPLYING)
+    client = await open_client(sandbox).open()
+    loop = asyncio.get_running_loop()
+    hanging = asyncio.create_task(client.actions.send(comment(1)))
+    await asyncio.sleep(0.1)
+    draining: asyncio.Task[object] = asyncio.create_task(client.actions.drain(grace=20.0))
+    await asyncio.sleep(0.1)
+    await cancel(draining)
+    started = loop.time()
+    report = await client.close(grace=1.0)
+    assert loop.time() - started <= 2.0
+    assert report.unknown == 1
+    with pytest.raises(OutcomeUnknownError):
+        await hanging
+
+
+async def test_a_report_holds_what_had_to_be_cut_short(sandbox: Sandbox) -> None:
+    """Also what hangs in somebody else's code: a reconciler that does not answer."""
+
+    class Hanging:
+        async def probe(self, action: Action, evidence: Evidence) -> Finding:
+            await asyncio.sleep(3600)
+            return Finding.UNCLEAR
+
+    sandbox.inject(Fault.DROP_AFTER_APPLYING)
+    client = ConfirmaClient(
+        environment=Environment.STAGING, token=sandbox.token, base_url=sandbox.base_url, reconciler=Hanging()
+    )
+    async with client:
+        sending = asyncio.create_task(client.actions.send(comment(1)))
+        await asyncio.sleep(5.0)
+        report = await client.close(grace=1.0)
+    assert report.unknown == report.total == 1
+    with pytest.raises(OutcomeUnknownError, match="cut short"):
+        await sending
+
+
+async def test_flushes_that_are_given_up_leave_nothing_behind(sandbox: Sandbox) -> None:
+    """A thousand of them, and the next one still works."""
+    sandbox.inject(Fault.slow(5.0))
+    async with open_client(sandbox) as client:
+        sending = asyncio.create_task(client.actions.send(comment(1)))
+        await asyncio.sleep(1.0)
+        for _ in range(1_000):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.001):
+                    await client.actions.flush()
+        await client.actions.flush()
+        assert sending.done()
+        assert client._batcher._flushes == []

@@ -2,12 +2,14 @@
 
 import asyncio
 import gc
+from typing import Any
 
 import aiohttp
 import pytest
 
 from confirma_async import (
     ActionEnded,
+    Assumptions,
     AttemptEnded,
     BatchPolicy,
     ClientStateError,
@@ -257,6 +259,9 @@ async def test_a_repeat_is_made_only_where_it_was_said_to_be_harmless(sandbox: S
         lambda: BatchPolicy(linger=-1),
         lambda: BatchPolicy(max_actions=0),
         lambda: BatchPolicy(alone="DIRECTPAYMENT"),  # type: ignore[arg-type]
+        lambda: BatchPolicy(when_full="rise"),  # type: ignore[arg-type]
+        lambda: BatchPolicy(lanes=2.5),  # type: ignore[arg-type]
+        lambda: BatchPolicy(lanes=True),
         lambda: RetryPolicy(attempts=0),
         lambda: RetryPolicy(max_seconds=float("nan")),
     ],
@@ -278,3 +283,26 @@ async def test_a_body_of_more_than_a_mebibyte_goes_out_and_is_replayed(sandbox: 
         sandbox.revoke_token()
         await client.actions.send(Comment(invoice_number=1, case_id=1, comment="x" * 2_500_000))
     assert len(sandbox.ledger) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"batch": None}, "batch takes a BatchPolicy, not NoneType"),
+        ({"retry": BatchPolicy()}, "retry takes a RetryPolicy, not BatchPolicy"),
+        ({"token": None}, "token takes a string or a store"),
+        ({"token": 5}, "token takes a string or a store"),
+        ({"base_url": 5}, "not a URL"),
+    ],
+)
+def test_a_setting_of_the_wrong_kind_is_named(settings: dict[str, Any], said: str) -> None:
+    """When the client is made, and not in the middle of its work."""
+    with pytest.raises(ConfigurationError, match=said):
+        ConfirmaClient(**{"environment": Environment.STAGING, "token": "token", **settings})
+
+
+@pytest.mark.parametrize("name", ["absent_comment", "refused_batch_is_refused_whole"])
+def test_an_assumption_takes_what_it_can_be(name: str) -> None:
+    """A misspelt one is not taken for the default."""
+    with pytest.raises(ConfigurationError, match=rf"Assumptions\.{name} takes one of"):
+        Assumptions(**{name: "nul"})  # type: ignore[arg-type]

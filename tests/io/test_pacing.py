@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from confirma_async import (
+    Assumptions,
     BatchPolicy,
     ConfirmaClient,
     Disposition,
@@ -193,3 +194,18 @@ async def test_while_paused_batches_grow_and_queues_do_not(sandbox: Sandbox) -> 
         await asyncio.gather(*sends)
     assert len(sandbox.posts) <= 12
     assert len(sandbox.ledger) == 300
+
+
+async def test_a_probe_that_never_works_can_be_done_without(sandbox: Sandbox) -> None:
+    """With its assumption off, time opens the gate, and one batch on trial shows that the service is back."""
+    sandbox.inject(Fault.status(501), path="/validate", times=None)
+    sandbox.inject(Fault.DROP_AFTER_READING)
+    async with ConfirmaClient(
+        environment=Environment.STAGING,
+        token=sandbox.token,
+        base_url=sandbox.base_url,
+        assumptions=Assumptions(validate_tells_of_the_service=False),
+    ) as client:
+        await client.actions.send(due_date(1))
+        assert client.statistics().gate == "open"
+    assert [request.path for request in sandbox.requests] == ["/invoice/action", "/invoice/action"]
