@@ -154,22 +154,21 @@ class BatchAccumulator:
     def _admit_from_hall(self) -> None:
         """Let in those for whom there is room now: in order of arrival, passing only those whose case is full."""
         self._hall_is_blocked = False
-        still_outside: deque[Sequence[Submission]] = deque()
+        passed: list[Sequence[Submission]] = []
         passed_cases: set[Hashable] = set()
         while self._hall:
             unit = self._hall[0]
             cases = {submission.case for submission in unit}
             if cases & passed_cases or not self._fits_its_case(unit):
                 passed_cases |= cases
-                still_outside.append(self._hall.popleft())
+                passed.append(self._hall.popleft())
                 continue
             if not self._fits_at_large(unit):
                 self._hall_is_blocked = True
                 break
             self._hall.popleft()
             self._admit_unit_from_hall(unit)
-        still_outside.extend(self._hall)
-        self._hall = still_outside
+        self._hall.extendleft(reversed(passed))
 
     def _admit_unit_from_hall(self, unit: Sequence[Submission]) -> None:
         for submission in unit:

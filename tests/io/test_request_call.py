@@ -1,5 +1,6 @@
 """`client.request()`: calls that are not modelled, repeated only where that is safe, and only under the base URL."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
@@ -10,6 +11,7 @@ from confirma_async import (
     AmbiguousAnswerError,
     Assumptions,
     AuthenticationError,
+    BatchPolicy,
     ClientStateError,
     ConfigurationError,
     ConfirmaClient,
@@ -328,3 +330,23 @@ def test_an_odd_base_url_is_refused(url: str) -> None:
         ConfirmaClient(environment=Environment.STAGING, token="t", base_url=url)
     assert "secret" not in str(caught.value)
     assert "Evil" not in str(caught.value)
+
+
+@pytest.mark.looptime
+async def test_a_call_that_waits_at_the_gate_can_be_cancelled(sandbox: Sandbox) -> None:
+    """It leaves no lane behind: what comes after it is sent."""
+    sandbox.outage()
+    async with ConfirmaClient(
+        environment=Environment.STAGING, token=sandbox.token, base_url=sandbox.base_url, batch=BatchPolicy(lanes=1)
+    ) as client:
+        first = asyncio.create_task(client.request("GET", "/validate"))
+        await asyncio.sleep(1.0)
+        waiting = asyncio.create_task(client.request("GET", "/validate"))
+        await asyncio.sleep(1.0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        assert waiting.cancelled()
+        sandbox.end_outage()
+        assert await first == {"isValid": True, "message": "Token is valid"}
+        assert await client.request("GET", "/validate") == {"isValid": True, "message": "Token is valid"}
+        assert client.statistics().in_flight_batches == 0
