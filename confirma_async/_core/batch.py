@@ -8,7 +8,7 @@ is the fence: actions of one case never overtake one another, and actions of oth
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from enum import Enum
-from heapq import heappop, heappush
+from heapq import heappop, heappush, heapreplace
 from itertools import chain
 
 from attrs import field, mutable
@@ -124,7 +124,7 @@ class BatchAccumulator:
         return queue is None or len(queue) < self._policy.max_waiting_per_case
 
     def _fits_at_large(self, unit: Sequence[Submission]) -> bool:
-        size = sum(len(submission.encoded) for submission in unit)
+        size = len(unit[0].encoded) if len(unit) == 1 else sum(len(submission.encoded) for submission in unit)
         return (
             self.waiting_actions + len(unit) <= self._policy.max_waiting_actions
             and self.waiting_bytes + size <= self._policy.max_waiting_bytes
@@ -271,10 +271,12 @@ class BatchAccumulator:
     def _pop(self, case: Hashable) -> Submission:
         queue = self._queues[case]
         submission = queue.popleft()
-        if queue:
-            heappush(self._ready, (queue[0].sequence, case))
-        else:
+        if not queue:
             del self._queues[case]
+        elif self._ready[0] == (submission.sequence, case):
+            heapreplace(self._ready, (queue[0].sequence, case))
+        else:
+            heappush(self._ready, (queue[0].sequence, case))
         self._count_out(submission)
         self._ready_actions -= 1
         self._ready_bytes -= len(submission.encoded)

@@ -49,7 +49,9 @@ class Batcher:
         self._timer: asyncio.TimerHandle | None = None
         self._pump_is_scheduled = False
         self._is_draining = False
+        self._ended = 0
         self._counts: Counter[Disposition] = Counter()
+        """Ends other than ACCEPTED."""
         self._not_accepted: list[ActionOutcome] = []
 
     def connect(self, pacing: Pacing, delivery: Delivery) -> None:
@@ -225,9 +227,11 @@ class Batcher:
             self._end_flushes()
 
     def _record(self, outcome: ActionOutcome) -> None:
-        self._counts[outcome.disposition] += 1
-        if outcome.disposition is not Disposition.ACCEPTED and len(self._not_accepted) < _REPORTED:
-            self._not_accepted.append(outcome)
+        self._ended += 1
+        if outcome.disposition is not Disposition.ACCEPTED:
+            self._counts[outcome.disposition] += 1
+            if len(self._not_accepted) < _REPORTED:
+                self._not_accepted.append(outcome)
         if self._emit:
             self._emit(
                 ActionEnded(
@@ -304,7 +308,7 @@ class Batcher:
         """The account so far."""
         counts = self._counts
         return DrainReport(
-            accepted=counts[Disposition.ACCEPTED],
+            accepted=self._ended - counts.total(),
             rejected=counts[Disposition.REJECTED],
             not_applied=counts[Disposition.NOT_APPLIED],
             unknown=counts[Disposition.UNKNOWN],
