@@ -3,20 +3,17 @@
 import asyncio
 import os
 from collections.abc import Callable, Mapping
-from ipaddress import ip_address
 from math import inf
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import aiohttp
 
+from ._core.address import checked_base_url
 from ._core.assumptions import Assumptions
 from ._core.disposition import DispositionPolicy
-from ._core.request import ApiRequest
-from ._core.rules import value_violations
-from ._core.token import Check
-from ._core.wire import JsonError, decode_json, encode_json
+from ._core.request import unmodelled
+from ._core.wire import JsonError, decode_json
 from ._io.actions import Actions
 from ._io.batcher import Batcher
 from ._io.caller import Caller
@@ -27,61 +24,21 @@ from ._io.pacing import Pacing
 from ._io.probe import ServiceProbe
 from ._io.reconciling import Reconciler
 from ._io.session import Session, TokenUnusableError
+from ._io.token_calls import TokenCalls
 from ._io.token_keeper import TokenKeeper
 from ._io.token_middleware import TokenMiddleware
-from ._io.token_store import FileTokenStore, TokenStore
-from .codes import EffectClass, Environment
-from .errors import AmbiguousAnswerError, ClientStateError, ConfigurationError, ServiceUnavailableError
+from ._io.token_store import TokenStore
+from ._io.variables import environment_named, token_named
+from .codes import Environment
+from .errors import AmbiguousAnswerError, ClientStateError, ConfigurationError
 from .events import Event, TokenRenewed
 from .models import DrainReport, Statistics
 from .policies import BatchPolicy, RatePolicy, ReconcilePolicy, RetryPolicy, Timeouts
 
-__all__ = ["ConfirmaClient", "TokenCalls"]
+__all__ = ["ConfirmaClient"]
 
 _ABORT_SECONDS = 1.0
 """How long aborted attempts may take to say what was observed of them."""
-
-
-class TokenCalls:
-    """`client.token`: look at the token, and replace it."""
-
-    def __init__(self, keeper: TokenKeeper, require_open: Callable[[], None]) -> None:
-        self._keeper = keeper
-        self._require_open = require_open
-
-    async def validate(self) -> bool:
-        """Ask the service whether the token is valid (GET `/validate`; API, section 3.2). Renews nothing.
-
-        Raises:
-            ServiceUnavailableError: It gave no clear answer. Try later.
-            ClientStateError: The client is not open.
-        """
-        self._require_open()
-        check = await self._keeper.check()
-        if check is Check.UNCLEAR:
-            raise ServiceUnavailableError(
-                "GET /validate had no clear answer, so whether the token is valid is not known; nothing was changed; "
-                "try again later."
-            )
-        return check is Check.VALID
-
-    async def renew(self) -> None:
-        """Replace the token now, for rotation (GET `/renew`; API, section 3.3), and use the new one from then on.
-
-        The new token is in its store before this returns. Calls that run meanwhile share one renewal. Cancelling leaves
-        the renewal running.
-
-        Raises:
-            AuthenticationError: It is a plain string, which is never renewed, or the service refuses to renew it.
-            TokenLostError: A new token was issued and did not reach us. Only those who issue tokens can help.
-            ServiceUnavailableError: The service did not handle it. Try later.
-            ClientStateError: The client is not open.
-        """
-        self._require_open()
-        try:
-            await self._keeper.rotate()
-        except TokenUnusableError as unusable:
-            raise unusable.error from None
 
 
 class ConfirmaClient:
@@ -155,7 +112,7 @@ class ConfirmaClient:
                 f"token takes a string or a store such as FileTokenStore, not {type(token).__name__}."
             )
         self._emit = Emitter(on_event)
-        self._session = Session(_checked_base_url(base_url or environment.base_url), timeouts, connector)
+        self._session = Session(checked_base_url(base_url or environment.base_url), timeouts, connector)
         self._keeper = TokenKeeper(
             token,
             environment=environment,
@@ -222,8 +179,8 @@ class ConfirmaClient:
             ConfigurationError: One of them is missing, contradicts another, or is not what it should be.
         """
         return cls(
-            environment=_environment_from(os.environ),
-            token=_token_from(os.environ),
+            environment=environment_named(os.environ.get("CONFIRMA_ENVIRONMENT"), by="CONFIRMA_ENVIRONMENT"),
+            token=token_named(os.environ),
             base_url=os.environ.get("CONFIRMA_BASE_URL") or None,
             **settings,
         )
@@ -369,14 +326,8 @@ class ConfirmaClient:
             ClientStateError: The client is not open.
         """
         self._require_open()
-        request = ApiRequest(
-            method=_checked_method(method),
-            path=_checked_path(path),
-            params=None if params is None else {name: _query_value(value) for name, value in params.items()},
-            body=None if json is None else _encoded(json),
-        )
-        effect = EffectClass.SET_STATE if request.method in ("GET", "HEAD") else EffectClass.APPEND
-        exchange = await self._caller.call(request, effect)
+        request = unmodelled(method, path, params=params, json=json)
+        exchange = await self._caller.call(request)
         if not exchange.body_is_whole:
             text = (
                 f"{request.method} {path} succeeded, and its answer was cut, or is larger than is read; it took effect."
@@ -413,83 +364,3 @@ def _check_settings(*settings: tuple[object, type, str]) -> None:
     for value, kind, name in settings:
         if not isinstance(value, kind):
             raise ConfigurationError(f"{name} takes a {kind.__name__}, not {type(value).__name__}.")
-
-
-def _environment_from(variables: Mapping[str, str]) -> Environment:
-    name = variables.get("CONFIRMA_ENVIRONMENT", "")
-    try:
-        return Environment(name.strip().lower())
-    except ValueError:
-        found = f"{name!r} is neither" if name else "it is not set"
-        raise ConfigurationError(f"CONFIRMA_ENVIRONMENT takes staging or production, and {found}.") from None
-
-
-def _token_from(variables: Mapping[str, str]) -> str | TokenStore:
-    token, path = variables.get("CONFIRMA_TOKEN"), variables.get("CONFIRMA_TOKEN_FILE")
-    if token and path:
-        raise ConfigurationError("CONFIRMA_TOKEN and CONFIRMA_TOKEN_FILE are both set; keep the one that is meant.")
-    if path:
-        return FileTokenStore(path)
-    if not token:
-        raise ConfigurationError(
-            "There is no token: name a file that holds it in CONFIRMA_TOKEN_FILE, or put it into CONFIRMA_TOKEN."
-        )
-    return token.strip()
-
-
-def _checked_base_url(url: str) -> str:
-    """The base URL without a slash at its end.
-
-    Raises:
-        ConfigurationError: It is no http(s) URL, carries more than a base does, or would send the token in the clear.
-    """
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except (ValueError, TypeError, AttributeError):
-        raise ConfigurationError("base_url is not a URL such as https://host/api/v1/partner.") from None
-    if not (url.isascii() and url.isprintable() and " " not in url):
-        raise ConfigurationError("base_url holds white space or characters that a URL cannot carry.")
-    if parts.scheme not in ("http", "https") or not host:
-        raise ConfigurationError("base_url is not a URL such as https://host/api/v1/partner.")
-    if "@" in parts.netloc or "?" in url or "#" in url:
-        raise ConfigurationError("base_url takes no user, password, query or fragment.")
-    if parts.scheme == "http" and not _is_loopback(host):
-        raise ConfigurationError(f"base_url would send the token to {host} in the clear; use https.")
-    return url.rstrip("/")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _checked_method(method: str) -> str:
-    if not (method.isascii() and method.isalpha()):
-        raise ConfigurationError("method takes an HTTP method such as GET.")
-    return method.upper()
-
-
-def _checked_path(path: str) -> str:
-    steps = path.split("/")
-    plain = path.isascii() and path.isprintable() and not set(path) & set(" ?#\\%")
-    if not path.startswith("/") or not plain or {".", ".."} & set(steps) or "" in steps[1:]:
-        raise ConfigurationError("path takes a path under the base URL such as /payments; parameters go into params.")
-    if path.lower() == "/renew":
-        raise ConfigurationError("GET /renew issues a new token, which would be lost here; use client.token.renew().")
-    return path
-
-
-def _query_value(value: str | int | bool) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _encoded(value: Any) -> bytes:
-    if found := next(value_violations("json", value), None):
-        raise ConfigurationError(f"json cannot be written as JSON: {found}; nothing was sent.")
-    try:
-        return encode_json(value)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise ConfigurationError(f"json cannot be written as JSON: {type(error).__name__}; nothing was sent.") from None

@@ -8,7 +8,7 @@ from .._core.diagnosis import diagnose, diagnose_in_doubt
 from .._core.disposition import DispositionPolicy, Evidence, Observation, Verdict, join, plan
 from .._core.request import ApiRequest
 from .._core.retry import GiveUp, RetryBudget, decide
-from ..codes import Disposition, EffectClass
+from ..codes import Disposition
 from ..errors import ConfirmaError, OutcomeUnknownError, ServiceUnavailableError
 from ..policies import RetryPolicy
 from .pacing import Pacing, TurnLostError
@@ -21,9 +21,9 @@ __all__ = ["Caller"]
 class _Call:
     """One call, with what a plan needs to know of it."""
 
-    def __init__(self, request: ApiRequest, effect: EffectClass, entered: float) -> None:
+    def __init__(self, request: ApiRequest, entered: float) -> None:
         self.request = request
-        self.effect = effect
+        self.effect = request.effect
         self.entered = entered
         self.doubted = False
         self.attempts = 0
@@ -55,14 +55,14 @@ class Caller:
         self._disposition = disposition
         self._assumptions = assumptions
 
-    async def call(self, request: ApiRequest, effect: EffectClass) -> Exchange:
+    async def call(self, request: ApiRequest) -> Exchange:
         """Make a call until it has a plain end.
 
         Raises:
             ServiceError: It did not succeed, and had no effect.
             OutcomeUnknownError: It may have taken effect.
         """
-        call = _Call(request, effect, asyncio.get_running_loop().time())
+        call = _Call(request, asyncio.get_running_loop().time())
         try:
             async for attempt in retrying(asyncio.sleep):
                 with attempt:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from attrs import field, frozen
 
 from .._io.token_store import FileTokenStore, MemoryTokenStore, TokenStore
+from .._io.variables import environment_named, token_named
 from ..client import ConfirmaClient
 from ..codes import Environment
 from ..errors import ConfigurationError
@@ -42,7 +43,7 @@ class Connection:
         """
         return cls(
             environment=_environment(environment, variables),
-            token=_token(token_file, variables),
+            token=FileTokenStore(token_file) if token_file else token_named(variables, also="--token-file or "),
             base_url=base_url or variables.get("CONFIRMA_BASE_URL") or None,
         )
 
@@ -77,27 +78,8 @@ def refuse_beside_sandbox(*, environment: str | None, token_file: str | None, ba
 
 
 def _environment(option: str | None, variables: Mapping[str, str]) -> Environment:
-    name = option or variables.get("CONFIRMA_ENVIRONMENT") or ""
-    try:
-        return Environment(name.strip().lower())
-    except ValueError:
-        found = f"{name!r} is neither" if name else "none is named"
-        origin = "--environment" if option else "CONFIRMA_ENVIRONMENT"
-        where = origin if name else "--environment (or CONFIRMA_ENVIRONMENT)"
-        raise ConfigurationError(f"{where} takes staging or production, and {found}.") from None
-
-
-def _token(token_file: str | None, variables: Mapping[str, str]) -> str | TokenStore:
-    if token_file:
-        return FileTokenStore(token_file)
-    path, token = variables.get("CONFIRMA_TOKEN_FILE"), variables.get("CONFIRMA_TOKEN")
-    if path and token:
-        raise ConfigurationError("CONFIRMA_TOKEN and CONFIRMA_TOKEN_FILE are both set; keep the one that is meant.")
-    if path:
-        return FileTokenStore(path)
-    if not token:
-        raise ConfigurationError(
-            "There is no token: name the file that holds it with --token-file or CONFIRMA_TOKEN_FILE, or put it into "
-            "CONFIRMA_TOKEN."
-        )
-    return token.strip()
+    if option:
+        return environment_named(option, by="--environment")
+    variable = variables.get("CONFIRMA_ENVIRONMENT")
+    by = "CONFIRMA_ENVIRONMENT" if variable else "--environment (or CONFIRMA_ENVIRONMENT)"
+    return environment_named(variable, by=by)
