@@ -5,8 +5,9 @@ safe, and its end is one of four words you can act on.
 """
 
 from ._core.assumptions import Assumptions
-from ._core.disposition import DispositionPolicy, Evidence
+from ._core.disposition import DispositionPolicy, Evidence, Observation, Row, Step, Verdict
 from ._core.rules import violations
+from ._core.token import TokenRecord
 from ._io.journal import MemoryJournal
 from ._io.reconciling import Reconciler
 from ._io.token_store import FileTokenStore, MemoryTokenStore, TokenStore
@@ -92,6 +93,7 @@ __all__ = [
     "NotAppliedError",
     "NotSubmittedError",
     "Objection",
+    "Observation",
     "OutcomeUnknownError",
     "Pause",
     "PaymentPlan",
@@ -105,14 +107,18 @@ __all__ = [
     "RefusedError",
     "RetryPlanned",
     "RetryPolicy",
+    "Row",
     "ServiceError",
     "ServiceUnavailableError",
     "Statistics",
+    "Step",
     "Timeouts",
     "TokenLostError",
+    "TokenRecord",
     "TokenRenewed",
     "TokenStore",
     "TokenStoreError",
+    "Verdict",
     "Violation",
     "Withdraw",
     "__version__",

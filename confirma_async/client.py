@@ -111,6 +111,8 @@ class ConfirmaClient:
             raise ConfigurationError(
                 f"token takes a string or a store such as FileTokenStore, not {type(token).__name__}."
             )
+        if connector is not None and not isinstance(connector, aiohttp.BaseConnector):
+            raise ConfigurationError(f"connector takes an aiohttp connector, not {type(connector).__name__}.")
         self._emit = Emitter(on_event)
         self._session = Session(checked_base_url(base_url or environment.base_url), timeouts, connector)
         self._keeper = TokenKeeper(
@@ -163,6 +165,7 @@ class ConfirmaClient:
         )
         self.token = TokenCalls(self._keeper, self._require_open)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._opening = asyncio.Lock()
         self._draining: asyncio.Task[DrainReport] | None = None
         self._closing: asyncio.Task[DrainReport] | None = None
         self._drain_until = inf
@@ -214,21 +217,22 @@ class ConfirmaClient:
         Raises:
             TokenStoreError: The store holds no token, or one of another environment, or cannot be written.
             TokenLostError: A former process was stopped in the middle of a renewal, and its token is lost.
+            ConfigurationError: The borrowed connector is closed.
             ClientStateError: The client was closed, or belongs to another event loop.
         """
-        if self._state != "not open":
-            self._require_open()
-            return self
-        self._loop = asyncio.get_running_loop()
-        await self._session.open(TokenMiddleware(self._keeper))
-        try:
-            await self._keeper.open()
-        except BaseException as error:
-            self._loop = None
-            await self._session.close()
-            if isinstance(error, TokenUnusableError):
-                raise error.error from None
-            raise
+        async with self._opening:
+            if self._state != "not open":
+                self._require_open()
+                return self
+            try:
+                await self._session.open(TokenMiddleware(self._keeper))
+                await self._keeper.open()
+            except BaseException as error:
+                await self._session.close()
+                if isinstance(error, TokenUnusableError):
+                    raise error.error from None
+                raise
+            self._loop = asyncio.get_running_loop()
         return self
 
     async def close(self, grace: float = 25.0) -> DrainReport:
@@ -308,7 +312,8 @@ class ConfirmaClient:
     ) -> Any:
         """Make a call that this package does not model, with its token, its gate and its retries.
 
-        A GET is repeated freely. Any other method is repeated only where it certainly had no effect.
+        A GET is repeated freely, unless it asks for `unfetchedOnly`, which has an effect (API, section 5.2). Any other
+        call is repeated only where it certainly had no effect.
 
         Args:
             method: The HTTP method.
@@ -321,7 +326,7 @@ class ConfirmaClient:
 
         Raises:
             ServiceError: It did not succeed, and had no effect; the subclass tells why.
-            OutcomeUnknownError: It was no GET, and may have taken effect. Look before it is repeated.
+            OutcomeUnknownError: It may have taken effect. Look before it is repeated.
             ConfigurationError: The path is not one under the base URL, or is `/renew`, which `token.renew()` calls.
             ClientStateError: The client is not open.
         """

@@ -13,7 +13,7 @@
     │   └── OutcomeUnknownError       it may have taken effect; look before it is sent again
     ├── ServiceError                  why a call did not succeed
     │   ├── AuthenticationError       the token is not valid
-    │   │   └── TokenLostError        the service made a new token and it did not reach us
+    │   │   └── TokenLostError        a new token may have been issued, and did not reach us
     │   ├── PermissionDeniedError     the token is valid, and not for this
     │   ├── RateLimitedError          the service asks for a longer pause than we wait; `retry_after` tells
     │   ├── RefusedError              any other refusal of this one request; `status` tells
@@ -146,9 +146,9 @@ class AuthenticationError(ServiceError):
 
 
 class TokenLostError(AuthenticationError):
-    """The service replaced the token, and the new one did not reach us.
+    """The service was asked for a new token, and if it issued one, that did not reach us.
 
-    Only the people who issue tokens can help: ask for a new one and put it into the store.
+    Only the people who issue tokens can help: put the token that counts now into the store.
     """
 
 

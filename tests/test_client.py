@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -21,9 +22,11 @@ from confirma_async import (
     EffectClass,
     Environment,
     Event,
+    FileTokenStore,
     MemoryTokenStore,
     OutcomeUnknownError,
     RetryPolicy,
+    TokenStoreError,
 )
 from confirma_async.sandbox import Fault, Sandbox
 from tests.actions import comment, payment
@@ -282,3 +285,28 @@ def test_an_assumption_takes_what_it_can_be(name: str) -> None:
     """A misspelt one is not taken for the default."""
     with pytest.raises(ConfigurationError, match=rf"Assumptions\.{name} takes one of"):
         Assumptions(**{name: "nul"})  # type: ignore[arg-type]
+
+
+async def test_opening_twice_at_once_opens_once(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Both callers get an open client, or both get the error."""
+    path = tmp_path / "token"
+    client = ConfirmaClient(environment=Environment.STAGING, token=FileTokenStore(path), base_url=sandbox.base_url)
+    failed = await asyncio.gather(client.open(), client.open(), return_exceptions=True)
+    assert [type(error) for error in failed] == [TokenStoreError, TokenStoreError]
+    path.write_text(sandbox.token)
+    assert {await client.open(), *await asyncio.gather(client.open(), client.open())} == {client}
+    await client.actions.send(comment(1))
+    await client.close()
+
+
+async def test_a_connector_that_cannot_be_borrowed_is_refused(sandbox: Sandbox) -> None:
+    """One that is none when the client is made, one that is closed when it is opened."""
+    with pytest.raises(ConfigurationError, match="takes an aiohttp connector, not str"):
+        ConfirmaClient(environment=Environment.STAGING, token="token", connector="x")  # type: ignore[arg-type]
+    pool = aiohttp.TCPConnector()
+    await pool.close()
+    client = ConfirmaClient(
+        environment=Environment.STAGING, token=sandbox.token, base_url=sandbox.base_url, connector=pool
+    )
+    with pytest.raises(ConfigurationError, match="is closed"):
+        await client.open()

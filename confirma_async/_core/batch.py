@@ -202,15 +202,20 @@ class BatchAccumulator:
             heappop(self._lingering)
         return None
 
-    def take(self, now: float) -> list[Submission] | None:
+    def take(self, now: float, at_most: int | None = None) -> list[Submission] | None:
         """Seal the next batch, if one is due: the oldest actions whose case is not in flight, in their order.
 
         The cases of the batch are fenced until `ended` was called for each of its submissions.
+
+        Args:
+            now: The time, on the clock of `Submission.entered`.
+            at_most: Fewer actions than the policy allows. A group is taken whole all the same.
         """
         head = self._oldest()
         if head is None or not self._is_due(head, now):
             return None
-        batch = self._collect()
+        most = self._policy.max_actions
+        batch = self._collect(most if at_most is None else min(most, at_most))
         if not batch:
             return None
         self._fence(batch)
@@ -238,11 +243,11 @@ class BatchAccumulator:
             heappop(self._ready)
         return None
 
-    def _collect(self) -> list[Submission]:
+    def _collect(self, at_most: int) -> list[Submission]:
         batch: list[Submission] = []
         size = BODY_OVERHEAD - 1  # one comma less than actions
         passed: list[tuple[int, Hashable]] = []
-        while len(batch) < self._policy.max_actions and (head := self._oldest()) is not None:
+        while len(batch) < at_most and (head := self._oldest()) is not None:
             if head.group is not None:
                 if not batch and self._is_complete(head.group):
                     batch = self._take_group(head.group)

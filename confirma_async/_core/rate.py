@@ -13,14 +13,16 @@ class Gate:
     """The shared pause of a client.
 
     OPEN → SHUT when an answer says so; SHUT → TRIAL when a probe shows that the service is there; TRIAL → OPEN when a
-    batch has had a plain answer. On trial one batch goes at a time, so that an outage that outlives its probe costs
-    one batch and not all lanes.
+    batch has had a plain answer. On trial one batch goes at a time, and after an outage a new one holds one action: an
+    outage that outlives its probe costs that one, and neither all lanes nor a full batch.
     """
 
     def __init__(self) -> None:
         self.reason: GateReason | None = None
         """Why the gate is shut; None while it is not."""
         self.on_trial = False
+        self._was_throttled = False
+        """The gate was shut last because of a pause that the service asked for, which leaves nothing in doubt."""
         self.failures = 0
         """How often it was shut, or a probe failed, since the last plain answer to a batch."""
         self.probe_at = 0.0
@@ -54,6 +56,7 @@ class Gate:
 
     def probe_succeeded(self) -> None:
         """The service is there: one batch may try."""
+        self._was_throttled = self.reason is GateReason.THROTTLED
         self.reason = None
         self.on_trial = True
 
@@ -62,6 +65,11 @@ class Gate:
         if self.reason is None:
             self.on_trial = False
             self.failures = 0
+
+    @property
+    def trial_size(self) -> int | None:
+        """How many actions a new batch may hold; None is as many as it likes."""
+        return 1 if self.on_trial and not self._was_throttled else None
 
     def admits(self, in_flight: int) -> bool:
         """Whether a batch may be sent while so many are in flight."""

@@ -24,8 +24,13 @@ class ApiRequest:
 
     @property
     def effect(self) -> EffectClass:
-        """What a repeat would do, as far as the method tells: reading is harmless, anything else may not be."""
-        return EffectClass.SET_STATE if self.method in ("GET", "HEAD") else EffectClass.APPEND
+        """What a repeat would do, as far as can be told: reading is harmless, anything else may not be.
+
+        Reading what is "unfetched" is not: the service then takes it for fetched (API, section 5.2).
+        """
+        marks_as_fetched = (self.params or {}).get("unfetchedOnly") == "true"
+        is_harmless = self.method in ("GET", "HEAD") and not marks_as_fetched
+        return EffectClass.SET_STATE if is_harmless else EffectClass.APPEND
 
 
 def invoice_actions(encoded: Sequence[bytes]) -> ApiRequest:

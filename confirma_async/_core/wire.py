@@ -4,6 +4,8 @@ The models know nothing of this. Shapes are cattrs' work, JSON is msgspec's: it 
 and reads a number as a Decimal, without a float on the way.
 """
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal, InvalidOperation
@@ -41,6 +43,7 @@ __all__ = [
     "decode_json",
     "encode_action",
     "encode_json",
+    "repeated_member",
 ]
 
 ACTION_TYPES: Mapping[str, type[CaseAction]] = {
@@ -95,6 +98,37 @@ def decode_json(text: bytes | str) -> Any:
         raise JsonError("it nests too deeply") from None
     except InvalidOperation:
         raise JsonError("it holds a number that is too large") from None
+
+
+_MEMBER = re.compile(rb'"\s*:')
+
+
+def repeated_member(text: bytes, value: Any) -> str | None:
+    """The name of a member that an object in a JSON text has twice; None if there is none.
+
+    Readers keep the last one and say nothing, and with money in it nobody knows which one was meant.
+
+    Args:
+        text: The text, which is JSON.
+        value: What it was read as.
+    """
+    if sum(1 for _ in _MEMBER.finditer(text)) == _count_members(value):
+        return None
+    # Something that looks like a member is none, or is one twice. Only a slower reader tells.
+    repeated: list[str] = []
+
+    def look(pairs: list[tuple[str, object]]) -> None:
+        names = [name for name, _ in pairs]
+        repeated.extend(name for name in names if names.count(name) > 1)
+
+    json.loads(text, object_pairs_hook=look, parse_float=str, parse_int=str)
+    return repeated[0] if repeated else None
+
+
+def _count_members(value: object) -> int:
+    if isinstance(value, dict):
+        return len(value) + sum(map(_count_members, value.values()))
+    return sum(map(_count_members, value)) if isinstance(value, list) else 0
 
 
 # --- actions to the wire --------------------------------------------------------------------------------------------

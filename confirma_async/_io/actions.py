@@ -1,7 +1,7 @@
 """`client.actions`: submit actions, from one to any number, and learn how each ended."""
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
 from itertools import count
 from uuid import uuid4
 
@@ -108,7 +108,7 @@ class Actions:
 
     def push(
         self, actions: Iterable[Action] | AsyncIterable[Action], *, validate: bool = True
-    ) -> AsyncIterator[ActionOutcome]:
+    ) -> AsyncGenerator[ActionOutcome, None]:
         """Submit everything that `actions` yields, and yield each action's outcome in the order in which they end.
 
         Batches are sealed when they are full, when the source ends, and when an asynchronous source yields nothing for
@@ -128,10 +128,11 @@ class Actions:
             AuthenticationError: The token is dead. Raised once, after the outcome of everything that was read.
             PermissionDeniedError: The service does not let this token do it. As above.
             ClientStateError: The client is not open, or was drained meanwhile: the rest of the source was not read.
+            InvalidFieldError: The source yielded something that is no action. Raised like an error of the source.
             Exception: What the source raised, after the outcome of everything that was read before.
         """
         self._require_open()
-        if not isinstance(actions, Iterable | AsyncIterable):
+        if not isinstance(actions, Iterable | AsyncIterable) or isinstance(actions, str | bytes):
             raise InvalidFieldError(f"push() takes an iterable of actions, not a {type(actions).__name__}.")
         return Push(self, self._batcher, self._policy, actions, validate=validate).outcomes()
 

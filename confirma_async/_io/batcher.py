@@ -171,7 +171,7 @@ class Batcher:
             self._expire_hopeless()
         loop = asyncio.get_running_loop()
         while self._pacing.has_turn():
-            batch = self._accumulator.take(loop.time())
+            batch = self._accumulator.take(loop.time(), self._pacing.gate.trial_size)
             if batch is None:
                 break
             self._pacing.start(len(batch))

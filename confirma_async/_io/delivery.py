@@ -14,7 +14,7 @@ from .._core.journal import Entry, State, content_hash
 from .._core.request import invoice_actions
 from .._core.retry import GiveUp, RetryBudget, decide
 from ..codes import Disposition
-from ..errors import ActionIdConflictError, ConfirmaError, NotSubmittedError
+from ..errors import ActionIdConflictError, AmbiguousAnswerError, ConfirmaError, NotSubmittedError, RefusedError
 from ..events import AttemptEnded, RetryPlanned
 from ..policies import ReconcilePolicy, RetryPolicy
 from .emitter import Emitter
@@ -301,7 +301,6 @@ def _known_end(submission: Submission, entry: Entry) -> End:
     disposition = Disposition.UNKNOWN if entry.state is State.SENDING else Disposition(entry.state.value)
     if disposition is Disposition.ACCEPTED:
         return submission, disposition, None
-    text = (
-        f"An action with the id {submission.action_id!r} and this content ended before; {effect_of_end(disposition)}."
-    )
-    return submission, disposition, NotSubmittedError(text)
+    text = f"An action with the id {submission.action_id!r} and this content was submitted before"
+    kind = RefusedError if disposition is Disposition.REJECTED else AmbiguousAnswerError
+    return submission, disposition, kind(f"{text}; {effect_of_end(disposition)}.")

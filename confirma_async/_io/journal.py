@@ -47,7 +47,7 @@ class MemoryJournal:
     def _begin(self, submission: Submission) -> Entry | None:
         known = self._running.get(submission.action_id) or self._ended.get(submission.action_id)
         content = content_hash(submission.encoded)
-        if known is not None and (known.content != content or State.SENDING not in TRANSITIONS[known.state]):
+        if known is not None and (known.content != content or not _may_be_sent(known, submission)):
             return known
         self._ended.pop(submission.action_id, None)
         self._running[submission.action_id] = Entry(content, State.SENDING, submission.attempts)
@@ -61,3 +61,9 @@ class MemoryJournal:
                 self._ended[submission.action_id] = Entry(running.content, end_state(disposition), submission.attempts)
                 if len(self._ended) > self._remembered_ends:
                     self._ended.popitem(last=False)
+
+
+def _may_be_sent(known: Entry, submission: Submission) -> bool:
+    """Whether an attempt may follow what is known; a first one does not follow another client's that runs."""
+    is_elsewhere = known.state is State.SENDING and submission.attempts == 0
+    return State.SENDING in TRANSITIONS[known.state] and not is_elsewhere

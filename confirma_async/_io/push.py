@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from typing import Protocol
 
 from .._core.batch import Place, Submission
@@ -53,7 +53,7 @@ class Push:
         self._reader_wakes = asyncio.Event()
         self._fatal: ConfirmaError | None = None
 
-    async def outcomes(self) -> AsyncIterator[ActionOutcome]:
+    async def outcomes(self) -> AsyncGenerator[ActionOutcome, None]:
         """Yield every outcome; then raise what ended the reading, if anything did."""
         reader = asyncio.create_task(self._read(), name="confirma-push")
         reader.add_done_callback(lambda _: self._consumer_wakes.set())
@@ -88,7 +88,10 @@ class Push:
         if self._fatal is not None:
             # A copy of its own for this consumer: the outcomes share the original.
             raise type(self._fatal)(*self._fatal.args) from self._fatal
-        if not reader.cancelled() and (error := reader.exception()) is not None:
+        if reader.cancelled():
+            # Not by us: the source itself was cancelled, and has not been read to its end.
+            raise asyncio.CancelledError("the source of push() was cancelled")
+        if (error := reader.exception()) is not None:
             raise error
 
     # --- the reader -----------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from .._core.request import ApiRequest
 from .._core.retry import retry_after
 from .._core.wire import JsonError, decode_json
 from .._version import __version__
-from ..errors import ConfirmaError
+from ..errors import ConfigurationError, ConfirmaError
 from ..policies import Timeouts
 from .evidence import Progress, current_progress, stop_repeats, trace_config
 from .log import log
@@ -81,6 +81,8 @@ class Session:
         """Open the session; from now on it belongs to the running loop."""
         timeouts = self._timeouts
         connector = self._connector
+        if connector is not None and connector.closed:
+            raise ConfigurationError("The connector that this client was to borrow is closed; give it an open one.")
         if connector is None:
             connector = aiohttp.TCPConnector(keepalive_timeout=timeouts.keep_alive, limit=0)
         self._session = aiohttp.ClientSession(

@@ -310,8 +310,8 @@ def _dead(reason: str) -> TokenUnusableError:
 
 def _lost() -> TokenUnusableError:
     text = (
-        "The service was asked for a new token, its answer was lost, and the old token is no longer valid: the new one "
-        "never reached us. Ask those who issue tokens for another one, and put it into the store."
+        "The service was asked for a new token, its answer was lost, and the old token is not valid: if a new one was "
+        "issued, it never reached us. Ask those who issue tokens, and put the token that counts now into the store."
     )
     return TokenUnusableError(TokenLostError(text, 401), dead=True)
 

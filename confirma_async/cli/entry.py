@@ -5,7 +5,7 @@ from typing import Any
 
 from attrs import frozen
 
-from .._core.wire import JsonError, decode_action, decode_json
+from .._core.wire import JsonError, decode_action, decode_json, repeated_member
 from ..codes import ActionCode
 from ..errors import InvalidActionError
 from ..models import Action, RawAction, Violation
@@ -54,12 +54,16 @@ def parse_json(text: bytes) -> Any:
     """The value of a JSON text, its fractional numbers as Decimals.
 
     Raises:
-        NotJsonError: It is not JSON in UTF-8, or beyond reason in depth or in the size of a number.
+        NotJsonError: It is not JSON in UTF-8, is beyond reason in depth or in the size of a number, or an object in it
+            has a member twice.
     """
     try:
-        return decode_json(text)
+        value = decode_json(text)
     except JsonError as error:
         raise explained(str(error)) from None
+    if name := repeated_member(text, value):
+        raise NotJsonError(f"has the member {_quoted(name)} twice")
+    return value
 
 
 def explained(text: str) -> NotJsonError:

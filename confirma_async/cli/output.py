@@ -20,6 +20,8 @@ def write_lines(lines: Iterable[str]) -> None:
     Raises:
         OutputError: They cannot be written, such as to a disk that is full.
     """
+    if sys.stdout is None:
+        raise OutputError("The result could not be written: standard output is closed.")
     try:
         sys.stdout.write("".join(f"{line}\n" for line in lines))
         sys.stdout.flush()

@@ -196,3 +196,14 @@ async def test_without_the_extra_it_says_what_to_install() -> None:
     code, out, err = await ended(process)
     assert (code, out) == (2, "")
     assert err == "Error: the command confirma needs the extra cli: pip install 'confirma_async[cli]'\n"
+
+
+def test_a_closed_standard_output_is_one_sentence(tmp_path: Path) -> None:
+    """As some schedulers start programs: what was sent stands, and no traceback is shown."""
+    path = tmp_path / "actions.jsonl"
+    path.write_bytes(LINE)
+    command = f"exec {sys.executable} -m confirma_async push {path} --sandbox >&-"
+    ended = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=30, check=False)  # noqa: S603, S607
+    assert "standard output is closed" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert ended.returncode != 0

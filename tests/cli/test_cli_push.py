@@ -350,3 +350,11 @@ def test_help_and_version(capsys: Captured) -> None:
         assert capsys.readouterr().out.startswith("Usage: confirma")
     assert run(["--version"]) == 0
     assert capsys.readouterr().out.startswith("confirma 0.")
+
+
+async def test_a_member_that_comes_twice_is_a_mistake(sandbox: Sandbox, tmp_path: Path, capsys: Captured) -> None:
+    """Nobody knows which of two amounts was meant, so neither is sent."""
+    twice = payment().replace('"amount": 250.75', '"amount": 250.75, "amount": 2507.5')
+    assert await push_to(sandbox, saved(tmp_path, twice, payment())) == 1
+    assert len(sandbox.ledger) == 1
+    assert "line 1: it has the member 'amount' twice" in capsys.readouterr().err

@@ -1,5 +1,7 @@
-from confirma_async import Assumptions, Comment
-from confirma_async._core.request import ApiRequest, invoice_actions, renew_token, validate_token
+import pytest
+
+from confirma_async import Assumptions, Comment, EffectClass
+from confirma_async._core.request import ApiRequest, invoice_actions, renew_token, unmodelled, validate_token
 from confirma_async._core.wire import decode_json, encode_action
 
 
@@ -24,3 +26,21 @@ def test_a_request_shows_no_content() -> None:
     """A request's repr names the call and holds neither its body nor its parameters."""
     request = ApiRequest(method="POST", path="/x", params={"email": "private"}, body=b"private")
     assert repr(request) == "ApiRequest(method='POST', path='/x')"
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "effect"),
+    [
+        ("GET", None, EffectClass.SET_STATE),
+        ("get", {"unfetchedOnly": False}, EffectClass.SET_STATE),
+        ("GET", {"unfetchedOnly": True}, EffectClass.APPEND),
+        ("GET", {"unfetchedOnly": "true"}, EffectClass.APPEND),
+        ("POST", None, EffectClass.APPEND),
+        ("DELETE", None, EffectClass.APPEND),
+    ],
+)
+def test_only_reading_without_effect_may_be_repeated(
+    method: str, params: dict[str, str | int | bool] | None, effect: EffectClass
+) -> None:
+    """The service keeps what was fetched: asking for the unfetched twice would lose what the first answer held."""
+    assert unmodelled(method, "/settlements", params=params, json=None).effect is effect

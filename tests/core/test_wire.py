@@ -30,6 +30,7 @@ from confirma_async._core.wire import (
     decode_json,
     encode_action,
     encode_json,
+    repeated_member,
 )
 from confirma_async.models import CaseAction
 from tests.documents import EXAMPLE
@@ -433,3 +434,19 @@ def test_what_json_cannot_carry(value: object) -> None:
     """What has no form in JSON is a `TypeError` or a `ValueError`, and not written as something else."""
     with pytest.raises((TypeError, ValueError)):
         encode_json(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ('{"code":"PAUSE","code":"COMMENT"}', "code"),
+        ('{"a": {"b" : 1, "c": [{"d": 1, "d"\t: 2}]}}', "d"),
+        ('[{"a":1},{"a":1}]', None),
+        ('{"a":"\\"b\\": \\"b\\":"}', None),
+        ('{"a":"x\\":","a":1e400}', "a"),
+        ("3", None),
+    ],
+)
+def test_a_member_that_comes_twice_is_found(text: str, name: str | None) -> None:
+    """Readers keep the last one and say nothing; colons inside of strings are no members."""
+    assert repeated_member(text.encode(), decode_json(text)) == name

@@ -131,7 +131,7 @@ async def test_a_push_whose_consumer_stops_reads_no_further_and_keeps_what_was_s
         outcomes = client.actions.push(source())
         async for _ in outcomes:
             break
-        await outcomes.aclose()  # type: ignore[attr-defined]
+        await outcomes.aclose()
         read_by_then = read
         await asyncio.sleep(10.0)
     report = await client.close()

@@ -1,5 +1,6 @@
 """What a client does with its journal: written before the wire, asked before anything is sent, allowed to fail."""
 
+import asyncio
 from collections.abc import Sequence
 
 import pytest
@@ -100,3 +101,18 @@ async def test_the_journal_in_memory_is_bounded(sandbox: Sandbox) -> None:
         await client.actions.send(comment(99))
         assert repr(journal) == "<MemoryJournal running=0 ended=10>"
     assert len(sandbox.ledger) == 32
+
+
+async def test_two_clients_with_one_journal_send_an_id_once(sandbox: Sandbox) -> None:
+    """The second is told that it does not know, which is true while the first one's attempt runs."""
+    journal = MemoryJournal()
+    sandbox.inject(Fault.slow(0.05))
+    async with open_client(sandbox, journal) as one, open_client(sandbox, journal) as other:
+        first = asyncio.create_task(one.actions.send(comment(1, action_id="event")))
+        while not sandbox.posts:
+            await asyncio.sleep(0)
+        with pytest.raises(OutcomeUnknownError):
+            await other.actions.send(comment(1, action_id="event"))
+        await first
+        assert (await other.actions.send(comment(1, action_id="event"))).disposition is Disposition.ACCEPTED
+    assert len(sandbox.ledger) == 1

@@ -209,3 +209,21 @@ async def test_a_probe_that_never_works_can_be_done_without(sandbox: Sandbox) ->
         await client.actions.send(due_date(1))
         assert client.statistics().gate == "open"
     assert [request.path for request in sandbox.requests] == ["/invoice/action", "/invoice/action"]
+
+
+async def test_a_service_that_breaks_on_every_post_costs_one_action_a_look(sandbox: Sandbox) -> None:
+    """While probes succeed and POSTs do not, trials hold one action: doubt grows by handfuls, not by batches."""
+    async with open_client(sandbox) as client:
+        pushing = asyncio.create_task(_push_comments(client, 2_000))
+        await asyncio.sleep(0)
+        broken = sandbox.inject(Fault.status(500), times=None)
+        await asyncio.sleep(120.0)
+        broken.cancel()
+        ends = await pushing
+    unknown = ends.count(Disposition.UNKNOWN)
+    assert unknown <= 4 * 100 + 120
+    assert ends.count(Disposition.ACCEPTED) == len(sandbox.ledger) == 2_000 - unknown
+
+
+async def _push_comments(client: ConfirmaClient, count: int) -> list[Disposition]:
+    return [outcome.disposition async for outcome in client.actions.push(comment(n) for n in range(1, count + 1))]

@@ -200,3 +200,25 @@ async def test_a_push_on_a_client_that_is_not_open_says_so_at_once(sandbox: Sand
     client = ConfirmaClient(environment=Environment.STAGING, token=sandbox.token, base_url=sandbox.base_url)
     with pytest.raises(ClientStateError, match="async with"):
         client.actions.push([comment(1)])
+
+
+async def test_a_source_that_is_cancelled_is_not_taken_for_one_that_ended(
+    sandbox: Sandbox, client: ConfirmaClient
+) -> None:
+    """What it yielded is sent; that the rest was not read is said."""
+
+    async def source() -> AsyncIterator[Action]:
+        yield comment(1)
+        raise asyncio.CancelledError
+
+    outcomes = []
+    with pytest.raises(asyncio.CancelledError, match="source"):
+        async for outcome in client.actions.push(source()):
+            outcomes.append(outcome)
+    assert len(outcomes) == len(sandbox.ledger) == 1
+
+
+async def test_a_text_is_no_source(client: ConfirmaClient) -> None:
+    """Although it can be iterated."""
+    with pytest.raises(InvalidFieldError, match="not a str"):
+        client.actions.push("COMMENT")  # type: ignore[arg-type]
