@@ -130,7 +130,7 @@ class ConfirmaClient:
             retry=retry,
             probe=ServiceProbe(self._session, self._keeper, assumptions),
             token_is_replaceable=lambda: self._keeper.replaceable,
-            on_opening=self._batcher.pump,
+            on_opening=self._batcher.pump_soon,
             on_patience_ended=self._batcher.expire,
             emit=self._emit,
         )

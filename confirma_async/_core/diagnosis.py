@@ -84,10 +84,9 @@ def diagnose_reconciled(end: Disposition, evidence: Evidence, *, call: str) -> S
     return AmbiguousAnswerError(text, evidence.status)
 
 
-def diagnose_refused_together(evidence: Evidence, others: int, *, call: str) -> ServiceError:
-    """The error for an action that was refused together with others, and not tried alone."""
-    text = (
-        f"{call} was refused with {evidence.status} for this action and {others} others together, and the retry budget "
-        "did not allow to find the one at fault; it had no effect, and may be submitted again."
-    )
-    return RefusedError(text, evidence.status)
+def diagnose_refused_together(
+    evidence: Evidence, end: Disposition, *, others: int, call: str, why: str
+) -> ServiceError:
+    """The error for an action that was refused together with others, and was not tried alone, because `why`."""
+    together = f"{call} was refused with {evidence.status} for this action and {others} others together"
+    return RefusedError(f"{together}, which were not tried alone ({why}); {_EFFECT[end]}.", evidence.status)

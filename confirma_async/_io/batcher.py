@@ -47,6 +47,7 @@ class Batcher:
         self._deliveries: set[asyncio.Task[None]] = set()
         self._flushes: list[tuple[int, asyncio.Future[None]]] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at: float | None = None
         self._pump_is_scheduled = False
         self._is_draining = False
         self._ended = 0
@@ -90,7 +91,7 @@ class Batcher:
             submission.group = [submission]
         self._live[submission.action_id] = submission
         self._accumulator.add(submission)
-        self._pump_soon()
+        self.pump_soon()
         return submission
 
     def submit_group(self, submissions: Sequence[Submission]) -> None:
@@ -141,7 +142,7 @@ class Batcher:
     def seal(self) -> None:
         """Send what waits, however little it is, as soon as there are lanes for it."""
         self._accumulator.seal()
-        self._pump_soon()
+        self.pump_soon()
 
     async def flush(self) -> None:
         """Seal, and wait until everything submitted so far has ended."""
@@ -158,7 +159,7 @@ class Batcher:
 
     # --- out ------------------------------------------------------------------------------------------------------
 
-    def _pump_soon(self) -> None:
+    def pump_soon(self) -> None:
         """Look for a batch on the next turn of the loop, so that all who submit in this one are coalesced."""
         if not self._pump_is_scheduled:
             self._pump_is_scheduled = True
@@ -169,30 +170,34 @@ class Batcher:
         self._pump_is_scheduled = False
         if self._pacing.is_hopeless:
             self._expire_hopeless()
-        loop = asyncio.get_running_loop()
+        # One look at the clock: what is not due now gets a timer for later, and nothing falls in between.
+        now = asyncio.get_running_loop().time()
         while self._pacing.has_turn():
-            batch = self._accumulator.take(loop.time(), self._pacing.gate.trial_size)
+            batch = self._accumulator.take(now, self._pacing.gate.trial_size)
             if batch is None:
                 break
             self._pacing.start(len(batch))
             delivery = asyncio.create_task(self._deliver(batch), name="confirma-delivery")
             self._deliveries.add(delivery)
             delivery.add_done_callback(self._deliveries.discard)
-        self._arm_timer(loop)
+        self._arm_timer(now)
 
-    def _arm_timer(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _arm_timer(self, now: float) -> None:
         deadline = self._accumulator.deadline
+        if deadline is not None and deadline <= now:
+            # It waits for a lane, the gate or the rate, each of which pumps when it is free.
+            deadline = None
+        if deadline == self._timer_at:
+            return
         if self._timer is not None:
-            if deadline == self._timer.when():
-                return
             self._timer.cancel()
-            self._timer = None
-        # In the past, it waits for a lane, whose return pumps.
-        if deadline is not None and deadline > loop.time():
-            self._timer = loop.call_at(deadline, self._linger_is_over)
+        self._timer_at = deadline
+        self._timer = None
+        if deadline is not None:
+            self._timer = asyncio.get_running_loop().call_at(deadline, self._linger_is_over)
 
     def _linger_is_over(self) -> None:
-        self._timer = None
+        self._timer = self._timer_at = None
         self.pump()
 
     async def _deliver(self, batch: list[Submission]) -> None:
@@ -214,7 +219,7 @@ class Batcher:
         for submission, _, _ in ends:
             self._accumulator.ended(submission)
         self._finish(ends)
-        self._pump_soon()
+        self.pump_soon()
 
     def _finish(self, ends: Sequence[End]) -> None:
         for submission, disposition, error in ends:

@@ -28,8 +28,10 @@ __all__ = ["Delivery", "End"]
 
 _CALL = "POST /invoice/action"
 
-_LONE_REFUSALS = 8
+_LONE_REFUSALS = 12
 """So many actions in a row refused one by one, and none accepted: the service refuses everything. Stop isolating."""
+
+_EVERYTHING = "the service refuses everything"
 
 End = tuple[Submission, Disposition, ConfirmaError | None]
 
@@ -47,8 +49,8 @@ class _Parcel:
     drawn: int = 0
     """Credits drawn from the retry budget for the attempt to come."""
     server_errors: int = 0
-    refusal: ConfirmaError | None = None
-    """Why the batch was refused that this is a half of."""
+    refused_with: Evidence | None = None
+    """How the batch was refused that this is a half of."""
     halves: list["_Parcel"] = Factory(list)
     unclear: list[Submission] = Factory(list)
     """For the reconciler."""
@@ -101,8 +103,8 @@ class Delivery:
         looks: list[asyncio.Task[None]] = []
         while parcels:
             parcel = parcels.pop()
-            if parcel.refusal is not None and self._lone_refusals >= _LONE_REFUSALS:
-                await self._end_refused(parcel)
+            if parcel.refused_with is not None and self._refuses_everything:
+                await self._end_untried(parcel.submissions, parcel.refused_with, _EVERYTHING)
                 continue
             await self._deliver(parcel)
             if parcel.unclear:
@@ -129,10 +131,18 @@ class Delivery:
         )
         await reconciling.settle(parcel.unclear, evidence)
 
-    async def _end_refused(self, parcel: _Parcel) -> None:
-        """End a half that need not be asked any more: the batch it comes from was refused, and so is everything."""
-        error = parcel.refusal
-        await self._end([(s, join(Verdict.REFUSED, doubted=s.doubted), error) for s in parcel.submissions])
+    async def _end_untried(self, submissions: list[Submission], evidence: Evidence, why: str) -> None:
+        """End actions that were refused together, and are not tried alone: nobody knows which one is at fault."""
+        ends: list[End] = []
+        for submission in submissions:
+            end = join(Verdict.NOT_PROCESSED, doubted=submission.doubted)
+            error = diagnose_refused_together(evidence, end, others=len(submissions) - 1, call=_CALL, why=why)
+            ends.append((submission, end, error))
+        await self._end(ends)
+
+    @property
+    def _refuses_everything(self) -> bool:
+        return self._lone_refusals >= _LONE_REFUSALS
 
     async def _deliver(self, parcel: _Parcel) -> None:
         try:
@@ -204,7 +214,7 @@ class Delivery:
             policy=self._disposition,
             assumptions=self._assumptions,
             server_errors=parcel.server_errors,
-            may_halve=parcel.may_halve and self._lone_refusals < _LONE_REFUSALS,
+            may_halve=parcel.may_halve,
         )
         if decided.observation is Observation.SERVER_ERROR:
             parcel.server_errors += 1
@@ -232,21 +242,22 @@ class Delivery:
             await self._go_again(parcel, decided, exchange)
 
     async def _halve(self, parcel: _Parcel, decided: Plan[Submission], evidence: Evidence) -> None:
-        cost = self.budget.cost(throttled=False)
-        if self.budget.draw(cost):
-            # Each half gives the credits back if it is accepted: finding one action at fault is free, as long as the
-            # others go through.
-            refusal = None
-            if decided.observation is Observation.REFUSED:
-                refusal = diagnose(decided.observation, evidence, Disposition.REJECTED, call=_CALL)
-            parcel.halves = [
-                _Parcel(half, may_halve=True, seconds=parcel.seconds, drawn=cost, refusal=refusal)
-                for half in decided.halves
-            ]
+        whole = [submission for half in decided.halves for submission in half]
+        was_refused = decided.observation is Observation.REFUSED
+        if was_refused and self._refuses_everything:
+            await self._end_untried(whole, evidence, _EVERYTHING)
             return
-        submissions = [submission for half in decided.halves for submission in half]
-        error = diagnose_refused_together(evidence, len(submissions) - 1, call=_CALL)
-        await self._end([(s, join(Verdict.NOT_PROCESSED, doubted=s.doubted), error) for s in submissions])
+        cost = self.budget.cost(throttled=False)
+        if not self.budget.draw(cost):
+            await self._end_untried(whole, evidence, GiveUp.BUDGET.value)
+            return
+        # Each half gives the credits back if it is accepted: finding one action at fault is free, as long as the others
+        # go through.
+        refused_with = evidence if was_refused else None
+        parcel.halves = [
+            _Parcel(half, may_halve=True, seconds=parcel.seconds, drawn=cost, refused_with=refused_with)
+            for half in decided.halves
+        ]
 
     async def _go_again(self, parcel: _Parcel, decided: Plan[Submission], exchange: Exchange) -> None:
         decision = decide(

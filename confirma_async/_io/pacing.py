@@ -133,9 +133,12 @@ class Pacing:
             return False
         loop = asyncio.get_running_loop()
         wait = self.rate.wait(loop.time())
-        if wait > 0 and self._timer is None:
+        # The rate is kept on average: a start that is early by less than a clock's tick makes the next one wait longer.
+        if wait <= _RESOLUTION:
+            return True
+        if self._timer is None:
             self._timer = loop.call_later(wait, self._permit)
-        return wait <= 0
+        return False
 
     def _permit(self) -> None:
         self._timer = None

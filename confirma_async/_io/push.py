@@ -130,12 +130,16 @@ class Push:
             submission = self._preparer.prepare(action, self._take_end, lingers=False, validate=self._validate)
             self._last = self._batcher.submit(submission, may_wait=True)
             self._in_hand += 1
-        except (InvalidActionError, ActionIdConflictError, ClientStateError) as error:
-            self._in_hand += 1
-            refused = ActionOutcome(action, action.action_id or "", Disposition.NOT_APPLIED, 0, error)
-            self._take_end(self._batcher.settle(refused))
-            if isinstance(error, ClientStateError):
-                raise
+        except (InvalidActionError, ActionIdConflictError) as error:
+            self._take_end(self._batcher.settle(self._refused(action, error)))
+        except ClientStateError as error:
+            # Like a send() after the drain began: its caller is told, and it is not in the account.
+            self._take_end(self._refused(action, error))
+            raise
+
+    def _refused(self, action: Action, error: ConfirmaError) -> ActionOutcome:
+        self._in_hand += 1
+        return ActionOutcome(action, action.action_id or "", Disposition.NOT_APPLIED, 0, error)
 
     def _must_wait(self) -> bool:
         return self._in_hand >= self._policy.max_waiting_actions or (

@@ -144,6 +144,8 @@ class TokenKeeper:
             if not self._has_asked:
                 self._running.cancel()
             await asyncio.wait([self._running])
+            if not self._running.cancelled() and (error := self._running.exception()) is not None:
+                log.error("The renewal that close() waited for failed: %s", error)
         if self._store is not None and self._unsaved is not None:
             try:
                 async with self._store.lock(self._timeouts.renew_lock):

@@ -129,7 +129,9 @@ def test_a_wish_for_a_pause_is_told() -> None:
 
 def test_actions_refused_together_say_so() -> None:
     """An action that was refused with others, and not tried alone, is not said to be at fault."""
-    error = diagnose_refused_together(Evidence(headers_sent=True, status=400), 99, call=CALL)
+    error = diagnose_refused_together(
+        Evidence(headers_sent=True, status=400), Disposition.NOT_APPLIED, others=99, call=CALL, why="reasons"
+    )
     assert isinstance(error, RefusedError)
     assert error.status == 400
     assert "this action and 99 others" in str(error)

@@ -305,3 +305,25 @@ def test_what_waits_has_to_hold_one_full_post() -> None:
     """An action could otherwise be allowed into a POST and never be allowed to wait for one."""
     with pytest.raises(ConfigurationError, match="must hold one full POST"):
         BatchPolicy(max_waiting_bytes=2_000, max_bytes=3_000)
+
+
+async def test_an_action_on_its_own_never_waits_for_another_to_be_sent(sandbox: Sandbox) -> None:
+    """Whatever the clock does between two looks at it: the linger always ends."""
+    async with open_client(sandbox, BatchPolicy(linger=0.0005)) as client:
+        loop = asyncio.get_running_loop()
+        real, looks = loop.time, 0
+
+        def jumpy() -> float:
+            # Every second look is later than the linger: a deadline always passes between two of them.
+            nonlocal looks
+            looks += 1
+            return real() + 0.001 * (looks % 2)
+
+        loop.time = jumpy  # type: ignore[method-assign]
+        try:
+            for number in range(1, 101):
+                async with asyncio.timeout(5.0):
+                    await client.actions.send(comment(number))
+        finally:
+            loop.time = real  # type: ignore[method-assign]
+    assert len(sandbox.ledger) == 100

@@ -252,6 +252,9 @@ async def test_a_drain_ends_a_push_that_is_under_way(sandbox: Sandbox) -> None:
     assert ends[Disposition.ACCEPTED] <= len(sandbox.ledger)
     assert ends[Disposition.ACCEPTED] + ends[Disposition.UNKNOWN] >= len(sandbox.ledger)
     assert report.accepted == ends[Disposition.ACCEPTED]
+    assert report.unknown == ends[Disposition.UNKNOWN]
+    assert await client.close() == report
+    assert client.statistics().not_applied == report.not_applied
 
 
 async def test_close_shortens_the_grace_of_a_drain_that_runs(sandbox: Sandbox) -> None:
