@@ -55,6 +55,8 @@ class Submission:
     sequence: int = 0
     place: Place = Place.HALL
     attempts: int = 0
+    is_wanted: bool = True
+    """False once its caller stopped waiting because of a dead token: it does not wait for another one."""
     doubted: bool = False
     """An attempt with it was UNKNOWN: only ACCEPTED, or a reconciler, can make its end better than that."""
 

@@ -6,7 +6,7 @@ each of its submissions gets an end.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import inf
 
 from .._core.batch import BatchAccumulator, Place, Submission
@@ -263,8 +263,18 @@ class Batcher:
 
     def withdraw_owned_by(self, owner: Callable[[ActionOutcome], None], reason: str) -> None:
         """End NOT_APPLIED what is not sealed and has no other owner."""
-        owned = [s for s in self._accumulator.outstanding() if all(other == owner for other in s.owners)]
-        self._withdraw_all(owned, _withdrawn(reason))
+        self._withdraw_all(self._owned_by(owner, self._accumulator.outstanding()), _withdrawn(reason))
+
+    def abandon_owned_by(self, owner: Callable[[ActionOutcome], None], reason: str) -> None:
+        """The same because of a token that is dead: what is sealed does not wait for another one, either."""
+        self.withdraw_owned_by(owner, reason)
+        for submission in self._owned_by(owner, self._live.values()):
+            submission.is_wanted = False
+        self._pacing.drop_unwanted()
+
+    @staticmethod
+    def _owned_by(owner: Callable[[ActionOutcome], None], submissions: Iterable[Submission]) -> list[Submission]:
+        return [s for s in submissions if all(other == owner for other in s.owners)]
 
     def _expire_hopeless(self) -> None:
         """End what waits for a token that nobody can bring: `push()` must learn of it, and stop reading."""

@@ -169,7 +169,8 @@ class Delivery:
         """
         submissions = parcel.submissions
         if not parcel.has_lane:
-            await self._pacing.enter(len(submissions), min(s.entered for s in submissions))
+            oldest = min(submission.entered for submission in submissions)
+            await self._pacing.enter(len(submissions), oldest, lambda: any(s.is_wanted for s in submissions))
         started = asyncio.get_running_loop().time()
         parcel.has_lane = False
         try:

@@ -35,9 +35,10 @@ class TurnLostError(NotSubmittedError):
 class _Turn:
     """Somebody who waits to send again."""
 
-    def __init__(self, actions: int, entered: float) -> None:
+    def __init__(self, actions: int, entered: float, is_wanted: Callable[[], bool]) -> None:
         self.actions = actions
         self.entered = entered
+        self.is_wanted = is_wanted
         self.granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def refuse(self, error: TurnLostError) -> None:
@@ -86,8 +87,13 @@ class Pacing:
         self.in_flight += 1
         self.rate.started(actions, now=asyncio.get_running_loop().time())
 
-    async def enter(self, actions: int, entered: float) -> None:
-        """Wait for a lane to send again with so many actions, the oldest of them submitted at `entered`.
+    async def enter(self, actions: int, entered: float, is_wanted: Callable[[], bool] = lambda: True) -> None:
+        """Wait for a lane to send again.
+
+        Args:
+            actions: How many actions are to be sent.
+            entered: When the oldest of them was submitted.
+            is_wanted: Whether anybody still waits for them, should the token be dead.
 
         Raises:
             TurnLostError: There will be none.
@@ -97,8 +103,9 @@ class Pacing:
         if not self._turns and self._may_start():
             self.start(actions)
             return
-        turn = _Turn(actions, entered)
+        turn = _Turn(actions, entered, is_wanted)
         self._turns.append(turn)
+        self.drop_unwanted()
         try:
             await turn.granted
         except asyncio.CancelledError:
@@ -107,6 +114,15 @@ class Pacing:
             elif turn.granted.done() and not turn.granted.cancelled() and turn.granted.exception() is None:
                 self.leave()
             raise
+
+    def drop_unwanted(self) -> None:
+        """While the token is dead or not allowed, let go of those whom nobody waits for."""
+        if self.gate.reason not in (GateReason.TOKEN, GateReason.DENIED):
+            return
+        reason = self.gate.reason.value
+        for turn in [turn for turn in self._turns if not turn.is_wanted()]:
+            self._turns.remove(turn)
+            turn.refuse(TurnLostError(reason))
 
     @property
     def is_hopeless(self) -> bool:
@@ -157,6 +173,7 @@ class Pacing:
             return
         was_open = self.gate.reason is None
         self.gate.shut(reason, pause=self._pause(reason, asked_pause), now=now)
+        self.drop_unwanted()
         if was_open and not self.is_closed:
             self._announce(reason)
             self._prober = asyncio.create_task(self._keep_gate(), name="confirma-gate")

@@ -22,6 +22,11 @@ from .batcher import Batcher
 __all__ = ["Push"]
 
 
+_RESOLUTION = 0.001
+
+_NO_TOKEN = "the token is not valid, or not allowed to do this"  # noqa: S105 - no token
+
+
 class _Preparer(Protocol):
     def prepare(
         self, action: Action, owner: Callable[[ActionOutcome], None], *, lingers: bool, validate: bool
@@ -57,6 +62,7 @@ class Push:
         """Yield every outcome; then raise what ended the reading, if anything did."""
         reader = asyncio.create_task(self._read(), name="confirma-push")
         reader.add_done_callback(lambda _: self._consumer_wakes.set())
+        gave_up = False
         try:
             while True:
                 while self._ended:
@@ -64,8 +70,10 @@ class Push:
                     self._in_hand -= 1
                     self._reader_wakes.set()
                     yield outcome
-                if self._fatal is not None and not reader.done():
-                    await self._stop(reader, str(self._fatal))
+                if self._fatal is not None and not gave_up:
+                    gave_up = True
+                    await self._stop(reader, _NO_TOKEN)
+                    self._batcher.abandon_owned_by(self._take_end, _NO_TOKEN)
                 elif reader.done() and self._in_hand == 0:
                     break
                 else:
@@ -180,7 +188,8 @@ class _StallWatch:
 
     def _look(self) -> None:
         due = self._moved_at + self._seconds
-        if due > self._loop.time():
+        # Clocks have a resolution: a rest below it might never pass.
+        if due - self._loop.time() > _RESOLUTION:
             self._timer = self._loop.call_at(due, self._look)
         else:
             self._timer = None

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from confirma_async import (
     ConfirmaClient,
     Disposition,
     Environment,
+    FileTokenStore,
     InvalidActionError,
     InvalidFieldError,
     MemoryTokenStore,
@@ -222,3 +224,25 @@ async def test_a_text_is_no_source(client: ConfirmaClient) -> None:
     """Although it can be iterated."""
     with pytest.raises(InvalidFieldError, match="not a str"):
         client.actions.push("COMMENT")  # type: ignore[arg-type]
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("count", [50, 500, 20_000])
+async def test_a_stored_token_that_is_dead_ends_a_push_soon_however_small_it_is(
+    sandbox: Sandbox, tmp_path: Path, count: int
+) -> None:
+    """It does not wait for somebody to replace the token, although send() does: a push can be started again."""
+    path = tmp_path / "token"
+    path.write_text(sandbox.token)
+    sandbox.revoke_token(renewable=False)
+    loop = asyncio.get_running_loop()
+    async with ConfirmaClient(
+        environment=Environment.STAGING, token=FileTokenStore(path), base_url=sandbox.base_url
+    ) as client:
+        started, outcomes = loop.time(), []
+        with pytest.raises(AuthenticationError, match="put a valid token into the store"):
+            async for outcome in client.actions.push(mixed(count)):
+                outcomes.append(outcome)
+        assert loop.time() - started < 60.0
+    assert set(dispositions([*outcomes])) == {Disposition.NOT_APPLIED}
+    assert len(sandbox.ledger) == 0
