@@ -116,11 +116,13 @@ class Pacing:
             raise
 
     def drop_unwanted(self) -> None:
-        """While the token is dead or not allowed, let go of those whom nobody waits for."""
-        if self.gate.reason not in (GateReason.TOKEN, GateReason.DENIED):
-            return
-        reason = self.gate.reason.value
-        for turn in [turn for turn in self._turns if not turn.is_wanted()]:
+        """While the token is dead or not allowed, let go of those for whom waiting makes no sense."""
+        if self.gate.reason in (GateReason.TOKEN, GateReason.DENIED):
+            hopeless = self.is_hopeless
+            self._refuse(lambda turn: hopeless or not turn.is_wanted(), self.gate.reason.value)
+
+    def _refuse(self, whom: Callable[[_Turn], bool], reason: str) -> None:
+        for turn in [turn for turn in self._turns if whom(turn)]:
             self._turns.remove(turn)
             turn.refuse(TurnLostError(reason))
 
@@ -217,21 +219,16 @@ class Pacing:
         self.wake()
 
     def _lose_patience(self, now: float) -> None:
-        cutoff = now if self.is_hopeless else now - self._retry.give_up_after
+        cutoff = now - self._retry.give_up_after
         assert self.gate.reason is not None
         reason = f"{self.gate.reason.value}, and patience ended"
-        for turn in tuple(self._turns):
-            if turn.entered <= cutoff:
-                self._turns.remove(turn)
-                turn.refuse(TurnLostError(reason))
+        self._refuse(lambda turn: turn.entered <= cutoff, reason)
         self._on_patience_ended(cutoff, reason)
 
     def close(self) -> None:
         """Hand out no more turns."""
         self.is_closed = True
-        for turn in self._turns:
-            turn.refuse(TurnLostError("the client was closed"))
-        self._turns.clear()
+        self._refuse(lambda _: True, "the client was closed")
         if self._timer is not None:
             self._timer.cancel()
         if self._prober is not None:

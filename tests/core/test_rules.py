@@ -23,23 +23,13 @@ from confirma_async import (
 )
 from confirma_async._core.rules import MAX_DEPTH, MAX_INTEGER
 from confirma_async._core.wire import decode_json, encode_action
+from tests.actions import PAYMENT_MEMBERS
 
 LONE_SURROGATE = "broken \ud800"
 
 
 def payment(**members: Any) -> DirectPayment:
-    usual: dict[str, Any] = {
-        "invoice_number": 123456789,
-        "case_id": 12345,
-        "payment_method": "Bankgiro",
-        "amount": "250.75",
-        "currency": "SEK",
-        "payment_date": "2026-02-09",
-        "reference": "BANKREF-88921",
-        "outstanding_capital_amount": 0,
-        "outstanding_interest_amount": 0,
-        "outstanding_costs_amount": 0,
-    }
+    usual: dict[str, Any] = {"invoice_number": 123456789, "case_id": 12345, **PAYMENT_MEMBERS}
     return DirectPayment(**usual | members)
 
 

@@ -27,21 +27,12 @@ from confirma_async import (
     Withdraw,
 )
 from confirma_async.models import CaseAction
+from tests.actions import PAYMENT_MEMBERS
 
 SIMPLE: list[type[CaseAction]] = [Comment, Withdraw, PaymentPlan, Objection, Pause]
 CASE_ACTIONS: list[type[CaseAction]] = [*SIMPLE, DueDate, DirectPayment]
 AMOUNTS = ["amount", "outstanding_capital_amount", "outstanding_interest_amount", "outstanding_costs_amount"]
 MEMBERS: dict[str, Any] = {"invoice_number": 123456789, "case_id": 12345}
-PAYMENT_MEMBERS: dict[str, Any] = {
-    "payment_method": "Bankgiro",
-    "amount": "250.75",
-    "currency": "SEK",
-    "payment_date": "2026-02-09",
-    "reference": "BANKREF-88921",
-    "outstanding_capital_amount": 0,
-    "outstanding_interest_amount": 0,
-    "outstanding_costs_amount": 0,
-}
 OWN_MEMBERS: dict[type[CaseAction], dict[str, Any]] = {
     DueDate: {"due_date": "2026-03-15"},
     DirectPayment: PAYMENT_MEMBERS,
