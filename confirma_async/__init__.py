@@ -6,10 +6,13 @@ safe, and its end is one of four words you can act on.
 
 from ._core.assumptions import Assumptions
 from ._core.disposition import DispositionPolicy, Evidence, Observation, Row, Step, Verdict
+from ._core.journal import JournalRecord
+from ._core.journal import State as JournalState
 from ._core.rules import violations
 from ._core.token import TokenRecord
 from ._io.journal import MemoryJournal
 from ._io.reconciling import Reconciler
+from ._io.sqlite_journal import SqliteJournal
 from ._io.token_store import FileTokenStore, MemoryTokenStore, TokenStore
 from ._version import __version__
 from .client import ConfirmaClient
@@ -25,6 +28,7 @@ from .errors import (
     ConfirmaError,
     InvalidActionError,
     InvalidFieldError,
+    JournalError,
     NotAppliedError,
     NotSubmittedError,
     OutcomeUnknownError,
@@ -88,6 +92,9 @@ __all__ = [
     "GateShut",
     "InvalidActionError",
     "InvalidFieldError",
+    "JournalError",
+    "JournalRecord",
+    "JournalState",
     "MemoryJournal",
     "MemoryTokenStore",
     "NotAppliedError",
@@ -110,6 +117,7 @@ __all__ = [
     "Row",
     "ServiceError",
     "ServiceUnavailableError",
+    "SqliteJournal",
     "Statistics",
     "Step",
     "Timeouts",

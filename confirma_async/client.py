@@ -8,18 +8,21 @@ from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
+from attrs import evolve
 
 from ._core.address import checked_base_url
 from ._core.assumptions import Assumptions
 from ._core.disposition import DispositionPolicy
+from ._core.journal import JournalTarget
 from ._core.request import unmodelled
 from ._core.wire import JsonError, decode_json
 from ._io.actions import Actions
 from ._io.batcher import Batcher
+from ._io.bookkeeping import Bookkeeping
 from ._io.caller import Caller
 from ._io.delivery import Delivery
 from ._io.emitter import Emitter
-from ._io.journal import Journal, MemoryJournal
+from ._io.journal import DurableJournal, Journal, MemoryJournal
 from ._io.pacing import Pacing
 from ._io.probe import ServiceProbe
 from ._io.reconciling import Reconciler
@@ -85,7 +88,7 @@ class ConfirmaClient:
             timeouts: How long one attempt may take.
             assumptions: What is taken for true although the API does not document it.
             disposition: Which actions may be repeated, and after what.
-            journal: The record of each action's state; None keeps it in memory.
+            journal: The record of each action's state; None keeps it in memory. The client opens and closes it.
             reconciler: Looks whether an action that must not be repeated took effect; None leaves it UNKNOWN.
             reconcile: When it looks, and when it is believed.
             connector: A pool to borrow; it stays open when the client closes, so that many clients can share it.
@@ -114,7 +117,10 @@ class ConfirmaClient:
         if connector is not None and not isinstance(connector, aiohttp.BaseConnector):
             raise ConfigurationError(f"connector takes an aiohttp connector, not {type(connector).__name__}.")
         self._emit = Emitter(on_event)
-        self._session = Session(checked_base_url(base_url or environment.base_url), timeouts, connector)
+        base_url = checked_base_url(base_url or environment.base_url)
+        self._session = Session(base_url, timeouts, connector)
+        self._journal = MemoryJournal() if journal is None else journal
+        self._journal_target = JournalTarget(environment, base_url)
         self._keeper = TokenKeeper(
             token,
             environment=environment,
@@ -134,19 +140,19 @@ class ConfirmaClient:
             on_patience_ended=self._batcher.expire,
             emit=self._emit,
         )
+        books = Bookkeeping(self._journal, self._batcher.on_ends)
         self._delivery = Delivery(
             session=self._session,
             pacing=self._pacing,
-            journal=MemoryJournal() if journal is None else journal,
+            books=books,
             retry=retry,
             disposition=disposition,
             assumptions=assumptions,
             reconciler=reconciler,
             reconcile=reconcile,
-            on_ends=self._batcher.on_ends,
             emit=self._emit,
         )
-        self._batcher.connect(self._pacing, self._delivery)
+        self._batcher.connect(self._pacing, books, self._delivery)
         self._caller = Caller(
             session=self._session,
             pacing=self._pacing,
@@ -160,6 +166,7 @@ class ConfirmaClient:
             policy=batch,
             disposition=disposition,
             assumptions=assumptions,
+            journal=self._journal if isinstance(self._journal, DurableJournal) else None,
             require_open=self._require_open,
             drain=self._start_drain,
         )
@@ -217,6 +224,7 @@ class ConfirmaClient:
         Raises:
             TokenStoreError: The store holds no token, or one of another environment, or cannot be written.
             TokenLostError: A former process was stopped in the middle of a renewal, and its token is lost.
+            JournalError: The journal cannot be used, is in use elsewhere, or belongs to another target.
             ConfigurationError: The borrowed connector is closed.
             ClientStateError: The client was closed, or belongs to another event loop.
         """
@@ -224,11 +232,13 @@ class ConfirmaClient:
             if self._state != "not open":
                 self._require_open()
                 return self
+            await self._journal.open(self._journal_target)
             try:
                 await self._session.open(TokenMiddleware(self._keeper))
                 await self._keeper.open()
             except BaseException as error:
                 await self._session.close()
+                await self._journal.close()
                 if isinstance(error, TokenUnusableError):
                     raise error.error from None
                 raise
@@ -248,7 +258,7 @@ class ConfirmaClient:
             grace: Seconds to wait, as for `actions.drain`.
         """
         if self._state == "not open":
-            return self._batcher.report()
+            return self._report()
         if self._closing is None:
             self._closing = asyncio.create_task(self._close(grace), name="confirma-close")
         else:
@@ -266,6 +276,7 @@ class ConfirmaClient:
             return report
         finally:
             await self._session.close()
+            await self._journal.close()
 
     def _start_drain(self, grace: float) -> "asyncio.Task[DrainReport]":
         """Start to drain, or shorten the grace of a drain that runs."""
@@ -280,8 +291,11 @@ class ConfirmaClient:
 
     async def _drain(self) -> DrainReport:
         self._delivery.hurry()
+        self._batcher.stop_admission()
         try:
             async with asyncio.timeout_at(self._drain_until) as self._drain_limit:
+                if self.actions.outbox is not None:
+                    await self.actions.outbox.finish()
                 await self._batcher.drain()
         except TimeoutError:
             self._abandon()
@@ -289,11 +303,17 @@ class ConfirmaClient:
         finally:
             self._drain_limit = None
         self._pacing.close()
-        return self._batcher.report()
+        return self._report()
+
+    def _report(self) -> DrainReport:
+        outbox = self.actions.outbox
+        return evolve(self._batcher.report(), queued=0 if outbox is None else outbox.left)
 
     def _abandon(self) -> None:
         """Send nothing more, and learn of what is in flight only what is known by now."""
         self._pacing.close()
+        if self.actions.outbox is not None:
+            self.actions.outbox.stop()
         self._batcher.expire(inf, "the client was closed")
         self._session.abort()
 
@@ -346,7 +366,7 @@ class ConfirmaClient:
 
     def statistics(self) -> Statistics:
         """The client at this moment."""
-        report = self._batcher.report()
+        report = self._report()
         return Statistics(
             waiting_actions=self._batcher.waiting_actions,
             waiting_bytes=self._batcher.waiting_bytes,

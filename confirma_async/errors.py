@@ -20,6 +20,7 @@
     │   ├── ServiceUnavailableError   the service could not be reached, or is down; nothing was handled
     │   └── AmbiguousAnswerError      the request was sent and its answer is missing or says nothing
     ├── NotSubmittedError             withdrawn before it was sent: the client closed, or patience ended
+    ├── JournalError                  the journal cannot be used; the text says why, and what to do
     └── TokenStoreError               a token could not be read or kept
 
 All of them copy and pickle. Their texts hold no token, no e-mail address, no comment.
@@ -43,6 +44,7 @@ __all__ = [
     "ConfirmaError",
     "InvalidActionError",
     "InvalidFieldError",
+    "JournalError",
     "NotAppliedError",
     "NotSubmittedError",
     "OutcomeUnknownError",
@@ -183,6 +185,10 @@ class AmbiguousAnswerError(ServiceError):
 
 class NotSubmittedError(ConfirmaError):
     """The action was withdrawn before it was sent: the client was closed, or its caller's patience ended."""
+
+
+class JournalError(ConfirmaError):
+    """The journal cannot be opened, read or written, is in use elsewhere, or belongs to another target."""
 
 
 class TokenStoreError(ConfirmaError):

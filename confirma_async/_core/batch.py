@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Sequence
 from enum import Enum
 from heapq import heappop, heappush, heapreplace
 from itertools import chain
+from math import inf
 
 from attrs import field, mutable
 
@@ -59,6 +60,15 @@ class Submission:
     """False once its caller stopped waiting because of a dead token: it does not wait for another one."""
     doubted: bool = False
     """An attempt with it was UNKNOWN: only ACCEPTED, or a reconciler, can make its end better than that."""
+    is_durable: bool = False
+    """The journal took charge of it: what is not sent now is sent by another process."""
+    from_journal: bool = False
+    """The journal knew its end: this submission was not sent."""
+
+    @property
+    def patient_since(self) -> float:
+        """When its patience with a shut gate began; what the journal took charge of has no end of it."""
+        return inf if self.is_durable else self.entered
 
 
 class BatchAccumulator:
@@ -351,8 +361,8 @@ class BatchAccumulator:
             if queue and was_head:
                 heappush(self._ready, (queue[0].sequence, submission.case))
 
-    def outstanding(self, entered_by: float = float("inf")) -> list[Submission]:
-        """What has not been sealed, in order of submission; only what was submitted by then, if said."""
+    def outstanding(self, patient_since: float = inf) -> list[Submission]:
+        """What has not been sealed, in order of submission; only what has been patient since then, if said."""
         unsealed = chain.from_iterable((*self._queues.values(), *self._hall))
-        found = [submission for submission in unsealed if submission.entered <= entered_by]
+        found = [submission for submission in unsealed if submission.patient_since <= patient_since]
         return sorted(found, key=lambda submission: submission.sequence)

@@ -32,7 +32,7 @@ from ..models import (
     Violation,
     Withdraw,
 )
-from ..models.actions import is_sane, to_amount, to_date
+from ..models.actions import ACTION_ID_KIND, is_action_id, is_sane, to_amount, to_date
 from .assumptions import Assumptions
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "encode_action",
     "encode_json",
     "repeated_member",
+    "restore_action",
 ]
 
 ACTION_TYPES: Mapping[str, type[CaseAction]] = {
@@ -198,6 +199,18 @@ def decode_action(element: object) -> Action:
     return action
 
 
+def restore_action(encoded: bytes, action_id: str) -> Action:
+    """The action behind bytes that `encode_action` made, under its id."""
+    element = decode_json(encoded)
+    try:
+        return decode_action({**element, "action_id": action_id})
+    except InvalidActionError:
+        # A RawAction may have a documented code, and anything in its data.
+        return RawAction(
+            code=element["code"], comment=element.get("comment"), data=element["data"], action_id=action_id
+        )
+
+
 def _invalid(found: list[Violation]) -> InvalidActionError:
     return InvalidActionError("This is not an action: " + "; ".join(map(str, found)) + ".", found)
 
@@ -213,10 +226,11 @@ def _envelope_violations(element: object) -> list[Violation]:
     code = element.get("code")
     if not (isinstance(code, str) and code):
         found.append(Violation("code", f"takes one of {', '.join(ActionCode)}, not {_kind(code)}"))
-    for name in ("comment", "action_id"):
-        value = element.get(name)
-        if not (value is None or (isinstance(value, str) and (value or name == "comment"))):
-            found.append(Violation(name, f"takes a string, not {_kind(value)}"))
+    comment, action_id = element.get("comment"), element.get("action_id")
+    if not (comment is None or isinstance(comment, str)):
+        found.append(Violation("comment", f"takes a string, not {_kind(comment)}"))
+    if not (action_id is None or is_action_id(action_id)):
+        found.append(Violation("action_id", f"takes {ACTION_ID_KIND}, not {_kind(action_id)}"))
     if not isinstance(element.get("data"), dict):
         found.append(Violation("data", f"takes a JSON object, not {_kind(element.get('data'))}"))
     return found

@@ -2,19 +2,24 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
+from contextlib import aclosing
+from functools import partial
 from itertools import count
 from uuid import uuid4
 
 from .._core.assumptions import Assumptions
 from .._core.batch import Submission
 from .._core.disposition import DispositionPolicy
+from .._core.journal import JournalRecord
 from .._core.rules import value_violations, violations
-from .._core.wire import BODY_OVERHEAD, encode_action
+from .._core.wire import BODY_OVERHEAD, encode_action, restore_action
 from ..codes import Disposition
 from ..errors import (
     ActionError,
     ActionIdConflictError,
     ActionRejectedError,
+    AmbiguousAnswerError,
+    ConfigurationError,
     InvalidActionError,
     InvalidFieldError,
     NotAppliedError,
@@ -24,7 +29,9 @@ from ..errors import (
 from ..models import Action, ActionOutcome, DrainReport, RawAction, Violation
 from ..policies import BatchPolicy
 from .batcher import Batcher
-from .push import Push
+from .journal import DurableJournal
+from .outbox import Outbox, owned, queued_submissions
+from .push import Owner, Push
 
 __all__ = ["Actions"]
 
@@ -49,6 +56,7 @@ class Actions:
         policy: BatchPolicy,
         disposition: DispositionPolicy,
         assumptions: Assumptions,
+        journal: DurableJournal | None,
         require_open: Callable[[], None],
         drain: Callable[[float], "asyncio.Future[DrainReport]"],
     ) -> None:
@@ -56,8 +64,10 @@ class Actions:
         self._policy = policy
         self._disposition = disposition
         self._assumptions = assumptions
+        self._journal = journal
         self._require_open = require_open
         self._drain = drain
+        self.outbox = None if journal is None else Outbox(batcher, policy, journal, self._restore)
         self._id_prefix = uuid4().hex
         self._ids = count(1)
 
@@ -97,7 +107,7 @@ class Actions:
                 ended.set_result(outcome)
 
         submission = self._batcher.submit(
-            self.prepare(action, tell, lingers=True, validate=validate), may_wait=self._policy.when_full == "wait"
+            self._prepare(action, tell, lingers=True, validate=validate), may_wait=self._policy.when_full == "wait"
         )
         try:
             outcome = await ended
@@ -127,6 +137,7 @@ class Actions:
         Raises:
             AuthenticationError: The token is dead. Raised once, after the outcome of everything that was read.
             PermissionDeniedError: The service does not let this token do it. As above.
+            JournalError: The journal cannot be written. As above.
             ClientStateError: The client is not open, or was drained meanwhile: the rest of the source was not read.
             InvalidFieldError: The source yielded something that is no action. Raised like an error of the source.
             Exception: What the source raised, after the outcome of everything that was read before.
@@ -134,7 +145,14 @@ class Actions:
         self._require_open()
         if not isinstance(actions, Iterable | AsyncIterable) or isinstance(actions, str | bytes):
             raise InvalidFieldError(f"push() takes an iterable of actions, not a {type(actions).__name__}.")
-        return Push(self, self._batcher, self._policy, actions, validate=validate).outcomes()
+        push = Push(
+            self._batcher,
+            self._policy,
+            actions,
+            prepare=partial(self._prepare, lingers=False, validate=validate),
+            action_of=lambda action: action,
+        )
+        return push.outcomes()
 
     async def post(self, actions: Iterable[Action], *, validate: bool = True) -> list[ActionOutcome]:
         """Send these actions as one POST, in this order, with no others in it.
@@ -167,7 +185,7 @@ class Actions:
             return tell
 
         for index, action in enumerate(actions):
-            submissions.append(self.prepare(action, teller(index), lingers=False, validate=validate))
+            submissions.append(self._prepare(action, teller(index), lingers=False, validate=validate))
         if not submissions:
             return []
         self._check_fits(submissions)
@@ -187,6 +205,67 @@ class Actions:
                 f"{len(submissions)} actions of {size} bytes together are more than BatchPolicy lets into one POST; "
                 "nothing was sent; use push()."
             )
+
+    async def enqueue(self, actions: Iterable[Action], *, validate: bool = True) -> list[str]:
+        """Hand these actions to the journal, and return when they are kept; they are sent in the background.
+
+        From then on they survive this process: what it does not send is sent by `resume()` of another. While the gate
+        is shut they wait as long as it takes. Their ends go to the journal and to `on_event`, and how many are left
+        when the client is drained to its report. Calls at the same time share one wait for the disk.
+
+        An id that the journal knows is not sent again, unless its action ended NOT_APPLIED. Cancelling leaves open
+        whether they were kept; enqueueing the same ids again is harmless.
+
+        Returns:
+            Their ids, in the order of `actions`: the caller's, or the ones that we gave.
+
+        Raises:
+            InvalidActionError: One of them breaks rules. None of them was kept, nor is it after any other error.
+            ActionIdConflictError: The id of one of them belongs to an action with other content.
+            JournalError: The journal cannot be written.
+            ConfigurationError: The client's journal does not outlive the process; give it a `SqliteJournal`.
+            ClientStateError: The client is not open.
+        """
+        self._require_open()
+        outbox = self.outbox
+        if outbox is None:
+            raise _needs_durable_journal("enqueue()")
+        submissions = [self._prepare(action, _nobody, lingers=True, validate=validate) for action in actions]
+        await outbox.add(submissions)
+        return [submission.action_id for submission in submissions]
+
+    def resume(self) -> AsyncGenerator[ActionOutcome, None]:
+        """Send what former processes left in the journal, and yield outcomes as `push` does.
+
+        First come those whose process ended while it was sending them: UNKNOWN, to be looked at. What was still to be
+        sent is sent now, in its order. What cannot be, because the client closes or its token is dead, comes back
+        NOT_APPLIED with a `NotSubmittedError` or an `AuthenticationError`, and stays in the journal for the next time.
+
+        What ended NOT_APPLIED before is not sent: its caller was told. `SqliteJournal.retry` puts it back.
+
+        Raises:
+            AuthenticationError, PermissionDeniedError, JournalError, ClientStateError: As for `push`.
+            ConfigurationError: The client's journal does not outlive the process; give it a `SqliteJournal`.
+        """
+        self._require_open()
+        if self._journal is None:
+            raise _needs_durable_journal("resume()")
+        return self._resume(self._journal)
+
+    async def _resume(self, journal: DurableJournal) -> AsyncGenerator[ActionOutcome, None]:
+        interrupted = await journal.take_interrupted()
+        for outcome in [self._batcher.settle(_interrupted(record)) for record in interrupted]:
+            yield outcome
+        push = Push(
+            self._batcher,
+            self._policy,
+            queued_submissions(journal, self._restore, up_to=journal.last_left),
+            prepare=owned,
+            action_of=lambda submission: submission.action,
+        )
+        async with aclosing(push.outcomes()) as outcomes:
+            async for outcome in outcomes:
+                yield outcome
 
     async def flush(self) -> None:
         """Seal what was submitted before this call, send it, and wait for its end. Submission goes on meanwhile.
@@ -209,9 +288,7 @@ class Actions:
         """
         return await asyncio.shield(self._drain(grace))
 
-    def prepare(
-        self, action: Action, owner: Callable[[ActionOutcome], None], *, lingers: bool, validate: bool
-    ) -> Submission:
+    def _prepare(self, action: Action, owner: Owner, *, lingers: bool, validate: bool) -> Submission:
         """Check an action once, and encode it once.
 
         Raises:
@@ -223,13 +300,26 @@ class Actions:
             raise _invalid(action, found)
         encoded = self._encode(action)
         action_id = action.action_id or f"{self._id_prefix}-{next(self._ids)}"
+        return self._submission(action, action_id, encoded, owner, lingers=lingers)
+
+    def _restore(self, record: JournalRecord) -> Submission:
+        """A submission of what the journal keeps, as it was encoded then; it has no owner yet."""
+        assert record.content is not None
+        action = restore_action(record.content, record.action_id)
+        submission = self._submission(action, record.action_id, record.content, None, lingers=True)
+        submission.is_durable = True
+        return submission
+
+    def _submission(
+        self, action: Action, action_id: str, encoded: bytes, owner: Owner | None, *, lingers: bool
+    ) -> Submission:
         return Submission(
             action=action,
             action_id=action_id,
             encoded=encoded,
             effect=self._disposition.effect_of(action.code),
             entered=asyncio.get_running_loop().time(),
-            owners=[owner],
+            owners=[] if owner is None else [owner],
             lingers=lingers,
             # The key of the fence: an action without a case stands for itself.
             case=action_id if action.case_id is None else action.case_id,
@@ -253,6 +343,27 @@ def _invalid(action: Action, found: Sequence[Violation]) -> InvalidActionError:
     case = "" if action.case_id is None else f" on case {action.case_id}"
     listed = "; ".join(map(str, found))
     return InvalidActionError(f"The {action.code} action{case} was not sent: {listed}.", found)
+
+
+def _nobody(_outcome: ActionOutcome) -> None:
+    """Whoever enqueues an action does not wait for its end."""
+
+
+def _needs_durable_journal(call: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{call} needs a journal that outlives the process: ConfirmaClient(journal=SqliteJournal(path)); nothing was "
+        "sent."
+    )
+
+
+def _interrupted(record: JournalRecord) -> ActionOutcome:
+    assert record.content is not None
+    error = AmbiguousAnswerError(
+        "The process that sent the action ended before its answer was kept; it may have taken effect: look at the "
+        "service before repeating it."
+    )
+    action = restore_action(record.content, record.action_id)
+    return ActionOutcome(action, record.action_id, Disposition.UNKNOWN, record.attempts, error, from_journal=True)
 
 
 def _accepted(outcome: ActionOutcome) -> ActionOutcome:

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 from math import inf
 
 from .._core.batch import BatchAccumulator, Place, Submission
+from .._core.journal import State, state_after
 from ..codes import Disposition
 from ..errors import (
     ActionIdConflictError,
-    AmbiguousAnswerError,
     AuthenticationError,
     ClientStateError,
     ConfirmaError,
@@ -23,7 +23,8 @@ from ..errors import (
 from ..events import ActionEnded
 from ..models import ActionOutcome, DrainReport
 from ..policies import BatchPolicy
-from .delivery import Delivery, End
+from .bookkeeping import Bookkeeping, End
+from .delivery import Delivery
 from .emitter import Emitter
 from .log import log
 from .pacing import Pacing
@@ -55,19 +56,21 @@ class Batcher:
         """Ends other than ACCEPTED."""
         self._not_accepted: list[ActionOutcome] = []
 
-    def connect(self, pacing: Pacing, delivery: Delivery) -> None:
-        """Say who hands out lanes, and who delivers."""
+    def connect(self, pacing: Pacing, books: Bookkeeping, delivery: Delivery) -> None:
+        """Say who hands out lanes, who keeps the journal, and who delivers."""
         self._pacing = pacing
+        self._books = books
         self._delivery = delivery
 
     # --- in -------------------------------------------------------------------------------------------------------
 
-    def submit(self, submission: Submission, *, may_wait: bool) -> Submission:
+    def submit(self, submission: Submission, *, may_wait: bool, outlasts_drain: bool = False) -> Submission:
         """Take a submission in, or join it to one with the same id that has not ended.
 
         Args:
             submission: What to take in.
             may_wait: Whether it may stand in the hall while too much waits.
+            outlasts_drain: Whether it was submitted before the drain, and comes only now.
 
         Returns:
             The submission that its caller is to wait for; not the one given, if it joined another.
@@ -77,7 +80,7 @@ class Batcher:
             ClientStateError: The client drains.
             QueueFullError: Too much waits, and it may not.
         """
-        if self._is_draining:
+        if self._is_draining and not outlasts_drain:
             raise _draining()
         running = self._live.get(submission.action_id)
         if running is not None:
@@ -125,6 +128,7 @@ class Batcher:
                 "sent; give it an id of its own."
             )
         running.owners.extend(submission.owners)
+        running.is_durable |= submission.is_durable
         return running
 
     def settle(self, outcome: ActionOutcome) -> ActionOutcome:
@@ -204,15 +208,12 @@ class Batcher:
         try:
             await self._delivery.deliver(batch)
         except asyncio.CancelledError as error:
-            self._end_rest(batch, error)
+            await self._books.end_rest(batch, error)
             raise
         except Exception as error:
-            # A journal that cannot be written, or a mistake of ours: no caller may be left without an end.
+            # A mistake of ours: no caller may be left without an end.
             log.exception("A delivery failed.")
-            self._end_rest(batch, error)
-
-    def _end_rest(self, batch: Sequence[Submission], error: BaseException) -> None:
-        self.on_ends([_end_of_failed(submission, error) for submission in batch if submission.place is not Place.ENDED])
+            await self._books.end_rest(batch, error)
 
     def on_ends(self, ends: Sequence[End]) -> None:
         """Take note of ends of sealed submissions, tell their callers, and lift the fence of their cases."""
@@ -224,8 +225,17 @@ class Batcher:
     def _finish(self, ends: Sequence[End]) -> None:
         for submission, disposition, error in ends:
             del self._live[submission.action_id]
-            outcome = ActionOutcome(submission.action, submission.action_id, disposition, submission.attempts, error)
-            self._record(outcome)
+            outcome = ActionOutcome(
+                submission.action,
+                submission.action_id,
+                disposition,
+                submission.attempts,
+                error,
+                from_journal=submission.from_journal,
+            )
+            # What the journal sends another time has no end yet.
+            if not (submission.is_durable and state_after(disposition, error, is_durable=True) is State.QUEUED):
+                self._record(outcome)
             for owner in submission.owners:
                 owner(outcome)
         if self._flushes:
@@ -257,9 +267,9 @@ class Batcher:
 
     # --- the end --------------------------------------------------------------------------------------------------
 
-    def expire(self, entered_by: float, reason: str) -> None:
-        """End NOT_APPLIED what was submitted by then and is not sealed."""
-        self._withdraw_all(self._accumulator.outstanding(entered_by), _withdrawn(reason))
+    def expire(self, patient_since: float, reason: str) -> None:
+        """End NOT_APPLIED what has been patient since then and is not sealed."""
+        self._withdraw_all(self._accumulator.outstanding(patient_since), _withdrawn(reason))
 
     def withdraw_owned_by(self, owner: Callable[[ActionOutcome], None], reason: str) -> None:
         """End NOT_APPLIED what is not sealed and has no other owner."""
@@ -288,9 +298,12 @@ class Batcher:
         taken = [submission for submission in submissions if self._accumulator.withdraw(submission)]
         self._finish([(submission, Disposition.NOT_APPLIED, error) for submission in taken])
 
-    async def drain(self) -> None:
-        """Take nothing more in, and wait until nothing waits and nothing is in flight."""
+    def stop_admission(self) -> None:
+        """Take nothing more in."""
         self._is_draining = True
+
+    async def drain(self) -> None:
+        """Wait until nothing waits and nothing is in flight."""
         await self.flush()
         await self.wait_deliveries(None)
 
@@ -337,14 +350,3 @@ def _draining() -> ClientStateError:
 
 def _withdrawn(reason: str) -> NotSubmittedError:
     return NotSubmittedError(f"The action was not sent: {reason}; it had no effect, and may be submitted again.")
-
-
-def _end_of_failed(submission: Submission, error: BaseException) -> End:
-    """The end of an action whose delivery broke: only one that was in no POST is certainly without effect."""
-    reason = (
-        "the client was closed" if isinstance(error, asyncio.CancelledError) else f"it failed: {type(error).__name__}"
-    )
-    if submission.attempts:
-        text = f"The action was sent and its delivery was cut short ({reason}); it may have taken effect: look first."
-        return submission, Disposition.UNKNOWN, AmbiguousAnswerError(text)
-    return submission, Disposition.NOT_APPLIED, _withdrawn(f"its delivery was cut short ({reason})")

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
 
 from attrs import Factory, mutable
 
@@ -10,21 +9,20 @@ from .._core.assumptions import Assumptions
 from .._core.batch import Submission
 from .._core.diagnosis import diagnose, diagnose_reconciled, diagnose_refused_together, effect_of_end
 from .._core.disposition import DispositionPolicy, Evidence, Observation, Plan, Verdict, join, plan
-from .._core.journal import Entry, State, content_hash
 from .._core.request import invoice_actions
 from .._core.retry import GiveUp, RetryBudget, decide
 from ..codes import Disposition
-from ..errors import ActionIdConflictError, AmbiguousAnswerError, ConfirmaError, NotSubmittedError, RefusedError
+from ..errors import ConfirmaError, NotSubmittedError
 from ..events import AttemptEnded, RetryPlanned
 from ..policies import ReconcilePolicy, RetryPolicy
+from .bookkeeping import Bookkeeping, End
 from .emitter import Emitter
-from .journal import Journal
 from .pacing import Pacing, TurnLostError
 from .reconciling import Reconciler, Reconciling
 from .retrying import GoAgainError, retrying
 from .session import Exchange, Session
 
-__all__ = ["Delivery", "End"]
+__all__ = ["Delivery"]
 
 _CALL = "POST /invoice/action"
 
@@ -33,8 +31,6 @@ _LONE_REFUSALS = 12
 
 _EVERYTHING = "the service refuses everything"
 
-End = tuple[Submission, Disposition, ConfirmaError | None]
-
 
 @mutable
 class _Parcel:
@@ -42,6 +38,8 @@ class _Parcel:
 
     submissions: list[Submission]
     may_halve: bool
+    looks: asyncio.TaskGroup
+    """The reconciler's looks at what attempts left open; they go on beside further attempts."""
     has_lane: bool = False
     attempts: int = 0
     seconds: float = 0.0
@@ -52,10 +50,6 @@ class _Parcel:
     refused_with: Evidence | None = None
     """How the batch was refused that this is a half of."""
     halves: list["_Parcel"] = Factory(list)
-    unclear: list[Submission] = Factory(list)
-    """For the reconciler."""
-    exchange: Exchange | None = None
-    """The last attempt."""
 
 
 class Delivery:
@@ -66,22 +60,20 @@ class Delivery:
         *,
         session: Session,
         pacing: Pacing,
-        journal: Journal,
+        books: Bookkeeping,
         retry: RetryPolicy,
         disposition: DispositionPolicy,
         assumptions: Assumptions,
         reconciler: Reconciler | None,
         reconcile: ReconcilePolicy,
-        on_ends: Callable[[Sequence[End]], None],
         emit: Emitter,
     ) -> None:
         self._session = session
         self._pacing = pacing
-        self._journal = journal
+        self._books = books
         self._retry = retry
         self._disposition = disposition
         self._assumptions = assumptions
-        self._on_ends = on_ends
         self._emit = emit
         self._hurry = asyncio.Event()
         self._lone_refusals = 0
@@ -99,37 +91,31 @@ class Delivery:
         """Take every action of `batch`, for which a lane was taken, to its end."""
         # A group is somebody's POST as given; everything else may be cut up.
         may_halve = batch[0].group is None
-        parcels = [_Parcel(batch, may_halve, has_lane=True)]
-        looks: list[asyncio.Task[None]] = []
-        while parcels:
-            parcel = parcels.pop()
-            if parcel.refused_with is not None and self._refuses_everything:
-                await self._end_untried(parcel.submissions, parcel.refused_with, _EVERYTHING)
-                continue
-            await self._deliver(parcel)
-            if parcel.unclear:
-                looks.append(asyncio.create_task(self._settle(parcel), name="confirma-reconciliation"))
-            # The earlier half first: actions of one case keep their order.
-            parcels.extend(reversed(parcel.halves))
-        await asyncio.gather(*looks)
+        async with asyncio.TaskGroup() as looks:
+            parcels = [_Parcel(batch, may_halve=may_halve, looks=looks, has_lane=True)]
+            while parcels:
+                parcel = parcels.pop()
+                if parcel.refused_with is not None and self._refuses_everything:
+                    await self._end_untried(parcel.submissions, parcel.refused_with, _EVERYTHING)
+                    continue
+                await self._deliver(parcel)
+                # The earlier half first: actions of one case keep their order.
+                parcels.extend(reversed(parcel.halves))
 
-    async def _settle(self, parcel: _Parcel) -> None:
+    async def _settle(self, reconciler: Reconciler, unclear: list[Submission], evidence: Evidence) -> None:
         """Have the reconciler look at what an attempt left open."""
-        assert self._reconciler is not None
-        assert parcel.exchange is not None
-        evidence = parcel.exchange.evidence
 
         async def end(submission: Submission, disposition: Disposition) -> None:
-            await self._end([(submission, disposition, diagnose_reconciled(disposition, evidence, call=_CALL))])
+            await self._books.end([(submission, disposition, diagnose_reconciled(disposition, evidence, call=_CALL))])
 
         reconciling = Reconciling(
-            self._reconciler,
+            reconciler,
             self._reconcile_policy,
             pause=self._back_off,
             in_a_hurry=self._hurry.is_set,
             end=end,
         )
-        await reconciling.settle(parcel.unclear, evidence)
+        await reconciling.settle(unclear, evidence)
 
     async def _end_untried(self, submissions: list[Submission], evidence: Evidence, why: str) -> None:
         """End actions that were refused together, and are not tried alone: nobody knows which one is at fault."""
@@ -138,7 +124,7 @@ class Delivery:
             end = join(Verdict.NOT_PROCESSED, doubted=submission.doubted)
             error = diagnose_refused_together(evidence, end, others=len(submissions) - 1, call=_CALL, why=why)
             ends.append((submission, end, error))
-        await self._end(ends)
+        await self._books.end(ends)
 
     @property
     def _refuses_everything(self) -> bool:
@@ -150,7 +136,7 @@ class Delivery:
                 with attempt:
                     await self._attempt(parcel)
         except TurnLostError as lost:
-            await self._end(
+            await self._books.end(
                 [(s, join(Verdict.NOT_SENT, doubted=s.doubted), _not_sent(s, lost)) for s in parcel.submissions]
             )
 
@@ -169,14 +155,14 @@ class Delivery:
         """
         submissions = parcel.submissions
         if not parcel.has_lane:
-            oldest = min(submission.entered for submission in submissions)
+            oldest = min(submission.patient_since for submission in submissions)
             await self._pacing.enter(len(submissions), oldest, lambda: any(s.is_wanted for s in submissions))
-        started = asyncio.get_running_loop().time()
         parcel.has_lane = False
         try:
-            submissions = parcel.submissions = await self._begin(submissions)
+            submissions = parcel.submissions = await self._books.begin(submissions)
             if not submissions:
                 return
+            started = asyncio.get_running_loop().time()
             exchange = await self._post(parcel)
             seconds = asyncio.get_running_loop().time() - started
             parcel.seconds += seconds
@@ -190,15 +176,6 @@ class Delivery:
         finally:
             self._pacing.leave()
         await self._follow(parcel, decided, exchange)
-
-    async def _begin(self, submissions: list[Submission]) -> list[Submission]:
-        """Journal the attempt; what the journal knows already ends as it says. The rest goes out."""
-        known = await self._journal.begin(submissions)
-        if not any(known):
-            return submissions
-        pairs = list(zip(submissions, known, strict=True))
-        await self._end([_known_end(submission, entry) for submission, entry in pairs if entry], journal=False)
-        return [submission for submission, entry in pairs if entry is None]
 
     async def _post(self, parcel: _Parcel) -> Exchange:
         parcel.attempts += 1
@@ -234,9 +211,10 @@ class Delivery:
         ends = list(decided.ended)
         if self._reconciler is None:
             ends += [(submission, Disposition.UNKNOWN) for submission in decided.unclear]
-        else:
-            parcel.unclear, parcel.exchange = decided.unclear, exchange
-        await self._end([(s, end, self._explain(decided, exchange, end)) for s, end in ends])
+        elif decided.unclear:
+            look = self._settle(self._reconciler, decided.unclear, exchange.evidence)
+            parcel.looks.create_task(look, name="confirma-reconciliation")
+        await self._books.end([(s, end, self._explain(decided, exchange, end)) for s, end in ends])
         if decided.halves:
             await self._halve(parcel, decided, exchange.evidence)
         if decided.again:
@@ -256,7 +234,14 @@ class Delivery:
         # go through.
         refused_with = evidence if was_refused else None
         parcel.halves = [
-            _Parcel(half, may_halve=True, seconds=parcel.seconds, drawn=cost, refused_with=refused_with)
+            _Parcel(
+                half,
+                may_halve=True,
+                looks=parcel.looks,
+                seconds=parcel.seconds,
+                drawn=cost,
+                refused_with=refused_with,
+            )
             for half in decided.halves
         ]
 
@@ -272,7 +257,7 @@ class Delivery:
         )
         if isinstance(decision, GiveUp):
             ends = [(s, join(decided.row.verdict, doubted=s.doubted)) for s in decided.again]
-            await self._end([(s, end, self._explain(decided, exchange, end, decision.value)) for s, end in ends])
+            await self._books.end([(s, end, self._explain(decided, exchange, end, decision.value)) for s, end in ends])
             return
         parcel.submissions, parcel.drawn = decided.again, decision.drawn
         parcel.seconds += decision.delay
@@ -288,31 +273,7 @@ class Delivery:
             return exchange.error
         return diagnose(decided.observation, exchange.evidence, end, call=_CALL, why=why)
 
-    async def _end(self, ends: list[End], *, journal: bool = True) -> None:
-        if not ends:
-            return
-        if journal:
-            await self._journal.end([(submission, disposition) for submission, disposition, _ in ends])
-        self._on_ends(ends)
-
 
 def _not_sent(submission: Submission, lost: TurnLostError) -> NotSubmittedError:
     end = join(Verdict.NOT_SENT, doubted=submission.doubted)
     return NotSubmittedError(f"The action was not sent again: {lost}; {effect_of_end(end)}.")
-
-
-def _known_end(submission: Submission, entry: Entry) -> End:
-    """How an action ends whose id the journal knows."""
-    if entry.content != content_hash(submission.encoded):
-        conflict = ActionIdConflictError(
-            f"The action id {submission.action_id!r} was used for an action with other content; this one was not sent; "
-            "give it an id of its own."
-        )
-        return submission, Disposition.NOT_APPLIED, conflict
-    submission.attempts = entry.attempts
-    disposition = Disposition.UNKNOWN if entry.state is State.SENDING else Disposition(entry.state.value)
-    if disposition is Disposition.ACCEPTED:
-        return submission, disposition, None
-    text = f"An action with the id {submission.action_id!r} and this content was submitted before"
-    kind = RefusedError if disposition is Disposition.REJECTED else AmbiguousAnswerError
-    return submission, disposition, kind(f"{text}; {effect_of_end(disposition)}.")

@@ -2,17 +2,27 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from .._core.batch import Submission
-from .._core.journal import TRANSITIONS, Entry, State, content_hash, end_state
-from ..codes import Disposition
+from .._core.journal import Entry, JournalRecord, JournalTarget, State, content_hash, may_send
+from ..errors import JournalError
 
-__all__ = ["Journal", "MemoryJournal"]
+__all__ = ["DurableJournal", "Journal", "MemoryJournal"]
 
 
 class Journal(Protocol):
     """What a client needs of a journal. What a call has returned from is kept."""
+
+    async def open(self, target: JournalTarget) -> None:
+        """Get ready to keep what is sent to `target`. Each client opens it once, and closes it once.
+
+        Raises:
+            JournalError: It cannot be used, is in use elsewhere, or belongs to another target.
+        """
+
+    async def close(self) -> None:
+        """Let go of it, once everything that was asked of it is kept."""
 
     async def begin(self, batch: Sequence[Submission]) -> Sequence[Entry | None]:
         """Write down that an attempt with `batch` is about to start, before its first byte leaves.
@@ -20,10 +30,50 @@ class Journal(Protocol):
         Returns:
             For each submission None, or the entry that forbids sending it: it ended before, or its id belongs to
             other content. Those are left as they are.
+
+        Raises:
+            JournalError: Nothing of it could be kept.
         """
 
-    async def end(self, ends: Sequence[tuple[Submission, Disposition]]) -> None:
-        """Write down how actions ended, before their callers are told."""
+    async def end(self, ends: Sequence[tuple[Submission, State]]) -> None:
+        """Write down the state in which actions are now that no attempt with them runs, before callers are told.
+
+        Raises:
+            JournalError: Nothing of it could be kept.
+        """
+
+
+@runtime_checkable
+class DurableJournal(Journal, Protocol):
+    """A journal that outlives the process, and can therefore take charge of actions that are still to be sent."""
+
+    last_left: int
+    """The number of the last record that a former process left; what follows is this one's."""
+
+    async def enqueue(self, submissions: Sequence[Submission]) -> Sequence[Entry | None]:
+        """Keep actions that are to be sent, all of them or, if an id belongs to other content, none.
+
+        Returns:
+            For each submission None, or what was known of its id before: the entry is left as it is, save that an
+            action that was NOT_APPLIED is to be sent again.
+
+        Raises:
+            JournalError: Nothing of it could be kept.
+        """
+
+    async def queued(self, *, after: int, up_to: int | None, at_most: int) -> Sequence[JournalRecord]:
+        """What is to be sent, in order of submission: records with numbers above `after`, up to `up_to`.
+
+        Raises:
+            JournalError: It cannot be read.
+        """
+
+    async def take_interrupted(self) -> Sequence[JournalRecord]:
+        """What a former process was sending when it ended, and is UNKNOWN now. Each is told once.
+
+        Raises:
+            JournalError: It cannot be read.
+        """
 
 
 class MemoryJournal:
@@ -34,11 +84,23 @@ class MemoryJournal:
 
     def __init__(self, remembered_ends: int = 10_000) -> None:
         self._remembered_ends = remembered_ends
+        self._target: JournalTarget | None = None
         self._running: dict[str, Entry] = {}
         self._ended: OrderedDict[str, Entry] = OrderedDict()
 
     def __repr__(self) -> str:
         return f"<MemoryJournal running={len(self._running)} ended={len(self._ended)}>"
+
+    async def open(self, target: JournalTarget) -> None:
+        """See `Journal.open`."""
+        if self._target not in (None, target):
+            raise JournalError(
+                f"This journal is of {self._target}, and not of {target}; nothing was sent; give each its own."
+            )
+        self._target = target
+
+    async def close(self) -> None:
+        """See `Journal.close`."""
 
     async def begin(self, batch: Sequence[Submission]) -> Sequence[Entry | None]:
         """See `Journal.begin`."""
@@ -47,23 +109,17 @@ class MemoryJournal:
     def _begin(self, submission: Submission) -> Entry | None:
         known = self._running.get(submission.action_id) or self._ended.get(submission.action_id)
         content = content_hash(submission.encoded)
-        if known is not None and (known.content != content or not _may_be_sent(known, submission)):
+        if not may_send(known, content, attempts=submission.attempts):
             return known
         self._ended.pop(submission.action_id, None)
-        self._running[submission.action_id] = Entry(content, State.SENDING, submission.attempts)
+        self._running[submission.action_id] = Entry(content, State.SENDING, submission.attempts + 1)
         return None
 
-    async def end(self, ends: Sequence[tuple[Submission, Disposition]]) -> None:
+    async def end(self, ends: Sequence[tuple[Submission, State]]) -> None:
         """See `Journal.end`."""
-        for submission, disposition in ends:
+        for submission, state in ends:
             running = self._running.pop(submission.action_id, None)
             if running is not None:
-                self._ended[submission.action_id] = Entry(running.content, end_state(disposition), submission.attempts)
+                self._ended[submission.action_id] = Entry(running.content, state, submission.attempts)
                 if len(self._ended) > self._remembered_ends:
                     self._ended.popitem(last=False)
-
-
-def _may_be_sent(known: Entry, submission: Submission) -> bool:
-    """Whether an attempt may follow what is known; a first one does not follow another client's that runs."""
-    is_elsewhere = known.state is State.SENDING and submission.attempts == 0
-    return State.SENDING in TRANSITIONS[known.state] and not is_elsewhere

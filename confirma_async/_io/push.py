@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
-from typing import Protocol
+from typing import Generic, TypeVar
 
 from .._core.batch import Place, Submission
 from ..codes import Disposition
@@ -13,43 +13,59 @@ from ..errors import (
     ClientStateError,
     ConfirmaError,
     InvalidActionError,
+    JournalError,
     PermissionDeniedError,
 )
 from ..models import Action, ActionOutcome
 from ..policies import BatchPolicy
 from .batcher import Batcher
 
-__all__ = ["Push"]
-
+__all__ = ["Owner", "Push"]
 
 _RESOLUTION = 0.001
 
-_NO_TOKEN = "the token is not valid, or not allowed to do this"  # noqa: S105 - no token
+_NO_SENSE = "another action of this push met an error that every one would meet"
 
 
-class _Preparer(Protocol):
-    def prepare(
-        self, action: Action, owner: Callable[[ActionOutcome], None], *, lingers: bool, validate: bool
-    ) -> Submission: ...
+_FATAL = (AuthenticationError, PermissionDeniedError, JournalError)
+"""Errors of an action that the next one would meet as well."""
+
+Owner = Callable[[ActionOutcome], None]
+
+Item = TypeVar("Item")
 
 
-class Push:
-    """One call of `push()`: a task that reads, and the outcomes that its consumer takes."""
+class Push(Generic[Item]):
+    """One call of `push()`, or what works like it: a task that reads, and the outcomes that its consumer takes.
+
+    Args:
+        batcher: Where submissions go.
+        policy: How many may be in hand.
+        source: What to read.
+        prepare: Makes a submission of an item for an owner, or raises InvalidActionError.
+        action_of: The action of an item that cannot be submitted.
+        fatal: Errors that end the reading, and are raised when everything that was read has its end.
+        outlasts_drain: Whether it goes on reading once the client drains.
+    """
 
     def __init__(
         self,
-        preparer: _Preparer,
         batcher: Batcher,
         policy: BatchPolicy,
-        source: Iterable[Action] | AsyncIterable[Action],
+        source: Iterable[Item] | AsyncIterable[Item],
         *,
-        validate: bool,
+        prepare: Callable[[Item, Owner], Submission],
+        action_of: Callable[[Item], Action],
+        fatal: tuple[type[ConfirmaError], ...] = _FATAL,
+        outlasts_drain: bool = False,
     ) -> None:
-        self._preparer = preparer
         self._batcher = batcher
         self._policy = policy
         self._source = source
-        self._validate = validate
+        self._prepare = prepare
+        self._action_of = action_of
+        self._fatal_kinds = fatal
+        self._outlasts_drain = outlasts_drain
         self._ended: deque[ActionOutcome] = deque()
         self._in_hand = 0
         """Actions read whose outcome the consumer has not taken."""
@@ -72,8 +88,8 @@ class Push:
                     yield outcome
                 if self._fatal is not None and not gave_up:
                     gave_up = True
-                    await self._stop(reader, _NO_TOKEN)
-                    self._batcher.abandon_owned_by(self._take_end, _NO_TOKEN)
+                    await self._stop(reader, _NO_SENSE)
+                    self._batcher.abandon_owned_by(self._take_end, _NO_SENSE)
                 elif reader.done() and self._in_hand == 0:
                     break
                 else:
@@ -113,40 +129,41 @@ class Push:
         finally:
             self._batcher.seal()
 
-    async def _read_sync(self, source: Iterable[Action]) -> None:
-        for number, action in enumerate(source, 1):
-            self._take_in(action)
+    async def _read_sync(self, source: Iterable[Item]) -> None:
+        for number, item in enumerate(source, 1):
+            self._take_in(item)
             if self._must_wait():
                 await self._wait_for_room()
             elif number % self._policy.max_actions == 0:
                 # Reading must not keep the batches from going out.
                 await asyncio.sleep(0)
 
-    async def _read_async(self, source: AsyncIterable[Action]) -> None:
+    async def _read_async(self, source: AsyncIterable[Item]) -> None:
         stall = _StallWatch(self._policy.stall, self._batcher.seal)
         try:
-            async for action in source:
+            async for item in source:
                 stall.moved()
-                self._take_in(action)
+                self._take_in(item)
                 if self._must_wait():
                     await self._wait_for_room()
         finally:
             stall.stop()
 
-    def _take_in(self, action: Action) -> None:
+    def _take_in(self, item: Item) -> None:
         try:
-            submission = self._preparer.prepare(action, self._take_end, lingers=False, validate=self._validate)
-            self._last = self._batcher.submit(submission, may_wait=True)
+            submission = self._prepare(item, self._take_end)
+            self._last = self._batcher.submit(submission, may_wait=True, outlasts_drain=self._outlasts_drain)
             self._in_hand += 1
         except (InvalidActionError, ActionIdConflictError) as error:
-            self._take_end(self._batcher.settle(self._refused(action, error)))
+            self._take_end(self._batcher.settle(self._refused(item, error)))
         except ClientStateError as error:
             # Like a send() after the drain began: its caller is told, and it is not in the account.
-            self._take_end(self._refused(action, error))
+            self._take_end(self._refused(item, error))
             raise
 
-    def _refused(self, action: Action, error: ConfirmaError) -> ActionOutcome:
+    def _refused(self, item: Item, error: ConfirmaError) -> ActionOutcome:
         self._in_hand += 1
+        action = self._action_of(item)
         return ActionOutcome(action, action.action_id or "", Disposition.NOT_APPLIED, 0, error)
 
     def _must_wait(self) -> bool:
@@ -165,7 +182,7 @@ class Push:
 
     def _take_end(self, outcome: ActionOutcome) -> None:
         self._ended.append(outcome)
-        if self._fatal is None and isinstance(outcome.error, AuthenticationError | PermissionDeniedError):
+        if self._fatal is None and isinstance(outcome.error, self._fatal_kinds):
             self._fatal = outcome.error
         self._consumer_wakes.set()
 

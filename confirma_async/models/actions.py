@@ -30,6 +30,10 @@ __all__ = [
 
 _AMOUNT_TEXT = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,6})?")
 
+MAX_ID_LENGTH = 255
+
+ACTION_ID_KIND = f"a string of 1 to {MAX_ID_LENGTH} printable characters"
+
 MAX_MAGNITUDE = 10**3
 """Decimal exponents beyond this are not amounts, and expanding them would exhaust memory."""
 
@@ -53,9 +57,14 @@ def _is_text_or_none(instance: object, attribute: "Attribute[Any]", value: objec
         _is_text(instance, attribute, value)
 
 
+def is_action_id(value: object) -> bool:
+    """Whether `value` can be kept and shown as an action id everywhere."""
+    return isinstance(value, str) and 0 < len(value) <= MAX_ID_LENGTH and value.isprintable()
+
+
 def _is_action_id(instance: object, attribute: "Attribute[Any]", value: object) -> None:
-    if value is not None and not (isinstance(value, str) and value):
-        raise _reject(instance, attribute, "a string that is not empty", value)
+    if value is not None and not is_action_id(value):
+        raise _reject(instance, attribute, ACTION_ID_KIND, value)
 
 
 def _is_integer(instance: object, attribute: "Attribute[Any]", value: object) -> None:
@@ -122,7 +131,10 @@ class _ActionMembers:
     comment: str | None = field(default=None, repr=False, validator=_is_text_or_none)
     """Free text, shown to the case's handlers. Never logged."""
     action_id: str | None = field(default=None, validator=_is_action_id)
-    """Your id of the event behind this action; never sent. Submitting an id again does not repeat its action."""
+    """Your id of the event behind this action, of up to 255 printable characters; never sent.
+
+    Submitting an id again does not repeat its action.
+    """
 
 
 @frozen(kw_only=True)

@@ -37,6 +37,8 @@ class ActionOutcome:
     """POSTs that held the action; 0 if it was never sent."""
     error: ConfirmaError | None = None
     """Why it was not accepted; None if it was."""
+    from_journal: bool = field(default=False, kw_only=True)
+    """Whether the journal knew this end of an earlier submission, so that nothing was sent for this one."""
 
 
 @frozen(kw_only=True)
@@ -47,13 +49,15 @@ class DrainReport:
     rejected: int = 0
     not_applied: int = 0
     unknown: int = 0
+    queued: int = 0
+    """Enqueued, and without an end: they stay in the journal, for `actions.resume()` of another client."""
     not_accepted: tuple[ActionOutcome, ...] = field(default=(), repr=False)
     """The first of those that were not accepted, for a person to look at; the counts are complete."""
 
     @property
     def total(self) -> int:
         """All actions that were submitted."""
-        return self.accepted + self.rejected + self.not_applied + self.unknown
+        return self.accepted + self.rejected + self.not_applied + self.unknown + self.queued
 
 
 @frozen(kw_only=True)

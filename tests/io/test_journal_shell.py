@@ -1,21 +1,22 @@
 """What a client does with its journal: written before the wire, asked before anything is sent, allowed to fail."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
 from confirma_async import (
-    AmbiguousAnswerError,
+    Action,
     ConfirmaClient,
     Disposition,
     Environment,
+    JournalError,
     MemoryJournal,
     NotAppliedError,
     OutcomeUnknownError,
 )
 from confirma_async._core.batch import Submission
-from confirma_async._core.journal import Entry
+from confirma_async._core.journal import Entry, State
 from confirma_async.sandbox import Fault, Sandbox
 from tests.actions import comment, due_date
 
@@ -35,7 +36,7 @@ class Recording(MemoryJournal):
             raise OSError("the disk is full")
         return await super().begin(batch)
 
-    async def end(self, ends: Sequence[tuple[Submission, Disposition]]) -> None:
+    async def end(self, ends: Sequence[tuple[Submission, State]]) -> None:
         self.notes.append(("end", len(ends), len(self._sandbox.posts)))
         if self._fails_at == "end":
             raise OSError("the disk is full")
@@ -72,21 +73,40 @@ async def test_a_journal_that_cannot_be_written_sends_nothing(
 ) -> None:
     """Its actions end NOT_APPLIED, which is true, and nobody waits for ever."""
     async with open_client(sandbox, Recording(sandbox, fails_at="begin")) as client:
-        with pytest.raises(NotAppliedError, match="cut short") as caught:
+        with pytest.raises(NotAppliedError, match="could not be journaled") as caught:
             await client.actions.send(comment(1))
         await client.actions.flush()
     assert sandbox.posts == []
-    assert caught.value.outcome is not None
-    assert "A delivery failed" in caplog.text
+    assert isinstance(caught.value.__cause__, JournalError)
+    assert "nothing is sent without it" in caplog.text
 
 
-async def test_an_end_that_cannot_be_written_is_unknown(sandbox: Sandbox) -> None:
-    """The action was sent, and no record says so: somebody has to look."""
+async def test_a_push_whose_journal_cannot_be_written_raises_once(sandbox: Sandbox) -> None:
+    """It does not read on to burn through its source, and what it read has an end each."""
+    ended, read = [], []
+
+    async def source() -> AsyncIterator[Action]:
+        for number in range(1, 10_001):
+            read.append(number)
+            yield comment(number)
+
+    async with open_client(sandbox, Recording(sandbox, fails_at="begin")) as client:
+        with pytest.raises(JournalError, match="could not be journaled"):
+            async for outcome in client.actions.push(source()):
+                ended.append(outcome)
+    assert sandbox.posts == []
+    assert len(ended) == len(read) < 10_000
+    assert {outcome.disposition for outcome in ended} == {Disposition.NOT_APPLIED}
+
+
+async def test_an_end_that_cannot_be_written_is_told_all_the_same(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The service has answered: that is known, although the journal keeps a doubt."""
     async with open_client(sandbox, Recording(sandbox, fails_at="end")) as client:
-        with pytest.raises(OutcomeUnknownError) as caught:
-            await client.actions.send(comment(1))
-    assert isinstance(caught.value.__cause__, AmbiguousAnswerError)
+        assert (await client.actions.send(comment(1))).disposition is Disposition.ACCEPTED
     assert len(sandbox.ledger) == 1
+    assert "keeps 1 ended actions as unknown" in caplog.text
 
 
 async def test_the_journal_in_memory_is_bounded(sandbox: Sandbox) -> None:
@@ -116,3 +136,11 @@ async def test_two_clients_with_one_journal_send_an_id_once(sandbox: Sandbox) ->
         await first
         assert (await other.actions.send(comment(1, action_id="event"))).disposition is Disposition.ACCEPTED
     assert len(sandbox.ledger) == 1
+
+
+async def test_one_journal_in_memory_is_of_one_target(sandbox: Sandbox) -> None:
+    """An id that was sent to one service says nothing of another."""
+    journal = MemoryJournal()
+    async with open_client(sandbox, journal), Sandbox() as other:
+        with pytest.raises(JournalError, match="give each its own"):
+            await open_client(other, journal).open()

@@ -16,7 +16,7 @@ from confirma_async import (
     Reconciler,
 )
 from confirma_async.sandbox import Fault, Sandbox
-from tests.actions import comment, payment
+from tests.actions import comment, due_date, payment
 
 pytestmark = pytest.mark.looptime
 
@@ -115,3 +115,21 @@ async def test_a_drain_looks_once_more_and_does_not_wait_for_minutes(sandbox: Sa
         with pytest.raises(OutcomeUnknownError):
             await sending
     assert report.unknown == 1
+
+
+async def test_what_is_looked_at_does_not_wait_for_what_goes_again(sandbox: Sandbox) -> None:
+    """In a batch whose answer was lost, the payment is looked at while the harmless action is sent again."""
+    sandbox.inject(Fault.DROP_AFTER_APPLYING)
+    looked_at: list[str] = []
+
+    class Watching:
+        async def probe(self, action: Action, evidence: Evidence) -> Finding:
+            looked_at.append(action.code)
+            return Finding.APPLIED
+
+    async with ConfirmaClient(
+        environment=Environment.STAGING, token=sandbox.token, base_url=sandbox.base_url, reconciler=Watching()
+    ) as client:
+        ends = await asyncio.gather(client.actions.send(payment(1)), client.actions.send(due_date(2)))
+    assert [end.disposition for end in ends] == [Disposition.ACCEPTED] * 2
+    assert looked_at == ["DIRECTPAYMENT"]

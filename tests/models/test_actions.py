@@ -255,12 +255,13 @@ def test_a_comment_is_text_or_absent(kind: type[CaseAction]) -> None:
 
 @pytest.mark.parametrize("kind", CASE_ACTIONS)
 def test_an_action_id_is_text_and_not_empty(kind: type[CaseAction]) -> None:
-    """An action id is a string that is not empty; left out, it is None until the action is submitted."""
+    """An action id is a short string that can be shown; left out, it is None until the action is submitted."""
     assert made(kind).action_id is None
-    assert made(kind, action_id="event-77").action_id == "event-77"
-    for value in ("", 5, b"x", True):
+    for good in ("event-77", "Räkning 7", "x" * 255):
+        assert made(kind, action_id=good).action_id == good
+    for value in ("", 5, b"x", True, "x" * 256, "a\nb", "a\0b", "\ud800"):
         assert refused(lambda value=value: made(kind, action_id=value)).startswith(  # type: ignore[misc]
-            f"{kind.__name__}.action_id takes a string that is not empty, not "
+            f"{kind.__name__}.action_id takes a string of 1 to 255 printable characters, not "
         )
 
 

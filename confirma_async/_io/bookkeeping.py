@@ -1,0 +1,123 @@
+"""Keeps the journal in step with what is sent: asks it before the wire, and tells ends only once they are kept."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from .._core.batch import Place, Submission
+from .._core.diagnosis import effect_of_end
+from .._core.disposition import Verdict, join
+from .._core.journal import Entry, State, content_hash, state_after
+from ..codes import Disposition
+from ..errors import (
+    ActionIdConflictError,
+    AmbiguousAnswerError,
+    ConfirmaError,
+    JournalError,
+    NotSubmittedError,
+    RefusedError,
+)
+from .journal import Journal
+from .log import log
+
+__all__ = ["Bookkeeping", "End"]
+
+End = tuple[Submission, Disposition, ConfirmaError | None]
+
+_LAST_WORDS_SECONDS = 1.0
+"""What the journal of a delivery that was cut short may take."""
+
+
+class Bookkeeping:
+    """Stands between deliveries and the journal.
+
+    A journal that cannot be written before an attempt keeps it from being made. One that cannot be written after it is
+    no reason to call unknown what is known: callers are told, and the journal keeps the doubt that it has.
+    """
+
+    def __init__(self, journal: Journal, on_ends: Callable[[Sequence[End]], None]) -> None:
+        self._journal = journal
+        self._on_ends = on_ends
+
+    async def begin(self, submissions: list[Submission]) -> list[Submission]:
+        """Note an attempt, and return what may go out with it; the rest has its end."""
+        try:
+            known = await self._journal.begin(submissions)
+        except Exception as error:  # The user's journal may raise anything.
+            log.error("The journal could not be written, and nothing is sent without it: %s", _reason(error))
+            self._on_ends([_unsent(submission, error) for submission in submissions])
+            return []
+        if not any(known):
+            return submissions
+        pairs = list(zip(submissions, known, strict=True))
+        self._on_ends([_known_end(submission, entry) for submission, entry in pairs if entry])
+        return [submission for submission, entry in pairs if entry is None]
+
+    async def end(self, ends: Sequence[End]) -> None:
+        """Keep how actions ended, and tell it."""
+        if not ends:
+            return
+        try:
+            await self._keep(ends)
+        except Exception as error:
+            log.error("The journal keeps %d ended actions as unknown: %s", len(ends), _reason(error))
+        self._on_ends(ends)
+
+    async def end_rest(self, batch: Sequence[Submission], error: BaseException) -> None:
+        """Give an end to what is left of a batch whose delivery was cut short by `error`."""
+        ends = [_end_of_failed(submission, error) for submission in batch if submission.place is not Place.ENDED]
+        try:
+            async with asyncio.timeout(_LAST_WORDS_SECONDS):
+                await self._keep(ends)
+        except Exception as failure:
+            log.error("The journal keeps %d ended actions as unknown: %s", len(ends), _reason(failure))
+        finally:
+            self._on_ends(ends)
+
+    async def _keep(self, ends: Sequence[End]) -> None:
+        await self._journal.end(
+            [
+                (submission, state_after(disposition, error, is_durable=submission.is_durable))
+                for submission, disposition, error in ends
+            ]
+        )
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, ConfirmaError) else type(error).__name__
+
+
+def _unsent(submission: Submission, error: Exception) -> End:
+    """The end of an action whose attempt could not be noted, and was therefore not made."""
+    end = join(Verdict.NOT_SENT, doubted=submission.doubted)
+    text = f"The action was not sent{' again' if submission.attempts else ''}, because it could not be journaled"
+    return submission, end, JournalError(f"{text} ({_reason(error).removesuffix('.')}); {effect_of_end(end)}.")
+
+
+def _known_end(submission: Submission, entry: Entry) -> End:
+    """How an action ends whose id the journal knows."""
+    if entry.content != content_hash(submission.encoded):
+        conflict = ActionIdConflictError(
+            f"The action id {submission.action_id!r} was used for an action with other content; this one was not sent; "
+            "give it an id of its own."
+        )
+        return submission, Disposition.NOT_APPLIED, conflict
+    submission.attempts = entry.attempts
+    submission.from_journal = True
+    disposition = Disposition.UNKNOWN if entry.state is State.SENDING else Disposition(entry.state.value)
+    if disposition is Disposition.ACCEPTED:
+        return submission, disposition, None
+    text = f"An action with the id {submission.action_id!r} and this content was submitted before"
+    kind = RefusedError if disposition is Disposition.REJECTED else AmbiguousAnswerError
+    return submission, disposition, kind(f"{text}; {effect_of_end(disposition)}.")
+
+
+def _end_of_failed(submission: Submission, error: BaseException) -> End:
+    """The end of an action whose delivery broke: only one that was in no POST is certainly without effect."""
+    reason = (
+        "the client was closed" if isinstance(error, asyncio.CancelledError) else f"it failed: {type(error).__name__}"
+    )
+    if submission.attempts:
+        text = f"The action was sent and its delivery was cut short ({reason}); it may have taken effect: look first."
+        return submission, Disposition.UNKNOWN, AmbiguousAnswerError(text)
+    text = f"The action was not sent: its delivery was cut short ({reason})"
+    return submission, Disposition.NOT_APPLIED, NotSubmittedError(f"{text}; {effect_of_end(Disposition.NOT_APPLIED)}.")

@@ -1,0 +1,345 @@
+"""`enqueue()` and `resume()`: actions in the care of the journal."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import attrs
+import pytest
+
+from confirma_async import (
+    Action,
+    ActionEnded,
+    ActionIdConflictError,
+    AuthenticationError,
+    BatchPolicy,
+    ClientStateError,
+    ConfigurationError,
+    ConfirmaClient,
+    Disposition,
+    Environment,
+    Event,
+    InvalidActionError,
+    JournalError,
+    JournalState,
+    MemoryTokenStore,
+    NotSubmittedError,
+    RetryPolicy,
+    SqliteJournal,
+)
+from confirma_async._io import outbox
+from confirma_async.sandbox import Fault, Sandbox
+from tests.actions import comment, mixed, payment
+from tests.conftest import QUICK_RETRY
+
+
+@pytest.fixture(autouse=True)
+def short_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What came back goes again at once: tests run on a real clock, because the journal's thread does."""
+    monkeypatch.setattr(outbox, "_PAUSE", 0.005)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal"
+
+
+def client_of(
+    sandbox: Sandbox,
+    path: Path,
+    *,
+    retry: RetryPolicy = QUICK_RETRY,
+    batch: BatchPolicy = BatchPolicy(linger=0.001),  # noqa: B008
+    events: list[Event] | None = None,
+) -> ConfirmaClient:
+    return ConfirmaClient(
+        environment=Environment.STAGING,
+        token=MemoryTokenStore(sandbox.token),
+        base_url=sandbox.base_url,
+        journal=SqliteJournal(path, durability="process"),
+        retry=retry,
+        batch=batch,
+        on_event=None if events is None else events.append,
+    )
+
+
+async def states(path: Path) -> dict[JournalState, int]:
+    async with SqliteJournal(path) as journal:
+        return dict(await journal.counts())
+
+
+async def until_ledger_has(sandbox: Sandbox, effects: int) -> None:
+    async with asyncio.timeout(10):
+        while len(sandbox.ledger) < effects:
+            await asyncio.sleep(0.002)
+
+
+# --- enqueue ----------------------------------------------------------------------------------------------------------
+
+
+async def test_what_is_enqueued_is_sent_in_the_background(sandbox: Sandbox, path: Path) -> None:
+    """Nobody has to wait for it, and its ends go to the journal and to events."""
+    events: list[Event] = []
+    async with client_of(sandbox, path, events=events) as client:
+        ids = await client.actions.enqueue(mixed(250))
+        assert len(set(ids)) == 250
+        await until_ledger_has(sandbox, 250)
+        report = await client.actions.drain()
+    assert (report.accepted, report.queued, report.total) == (250, 0, 250)
+    ended = [event for event in events if isinstance(event, ActionEnded)]
+    assert sorted(event.action_id for event in ended) == sorted(ids)
+    assert await states(path) == {JournalState.ACCEPTED: 250}
+
+
+async def test_what_many_enqueue_at_once_is_coalesced(sandbox: Sandbox, path: Path) -> None:
+    """Into full batches, in the order of each case."""
+    async with client_of(sandbox, path, batch=BatchPolicy()) as client:
+        await asyncio.gather(
+            *(client.actions.enqueue([comment(number, case=number % 50 + 1)]) for number in range(1, 501))
+        )
+        await client.actions.drain()
+    assert len(sandbox.ledger) == 500
+    assert len(sandbox.posts) <= 12
+    for case in range(1, 51):
+        numbers = [effect.element["data"]["invoiceNumber"] for effect in sandbox.ledger.for_case(case)]
+        assert numbers == sorted(numbers)
+
+
+async def test_it_is_on_disk_when_enqueue_returns(sandbox: Sandbox, path: Path, tmp_path: Path) -> None:
+    """A copy of the files at that moment, as a crash would leave them, holds all of it."""
+    sandbox.outage()
+    async with client_of(sandbox, path) as client:
+        await client.actions.enqueue([payment(number) for number in range(1, 31)])
+        for suffix in ("", "-wal"):
+            (tmp_path / f"copy{suffix}").write_bytes(Path(f"{path}{suffix}").read_bytes())
+        await client.close(0)
+    counts = await states(tmp_path / "copy")
+    assert set(counts) <= {JournalState.QUEUED, JournalState.UNKNOWN}
+    assert sum(counts.values()) == 30
+
+
+async def test_an_outage_does_not_hold_up_who_enqueues(sandbox: Sandbox, path: Path) -> None:
+    """More than may wait in memory goes to the disk all the same, and out when the service is back."""
+    sandbox.outage()
+    policy = BatchPolicy(linger=0.001, max_waiting_actions=50, max_actions=10)
+    async with client_of(sandbox, path, batch=policy) as client:
+        async with asyncio.timeout(5):
+            for start in range(0, 1000, 100):
+                await client.actions.enqueue([comment(start + number) for number in range(1, 101)])
+        assert client.statistics().waiting_actions <= 50
+        sandbox.end_outage()
+        await until_ledger_has(sandbox, 950)
+        report = await client.actions.drain()
+    assert report.unknown <= 40
+    assert report.accepted + report.unknown == 1000
+
+
+@pytest.mark.looptime
+async def test_what_is_enqueued_has_no_end_of_patience(sandbox: Sandbox, path: Path) -> None:
+    """However long the gate is shut: it is the journal that waits, and no caller."""
+    sandbox.outage(3600)
+    async with client_of(sandbox, path, retry=RetryPolicy(give_up_after=60)) as client:
+        await client.actions.enqueue([comment(1), comment(2)])
+        await asyncio.sleep(7200)
+        report = await client.actions.drain()
+    assert report.not_applied == 0
+    assert report.accepted + report.unknown == 2
+
+
+async def test_an_id_that_is_enqueued_again_is_sent_once(sandbox: Sandbox, path: Path) -> None:
+    """While it runs, after it ended, twice in one call, and beside a `send()` of the same id."""
+    one = comment(1, action_id="event")
+    sandbox.inject(Fault.slow(0.02))
+    async with client_of(sandbox, path) as client:
+        sending = asyncio.create_task(client.actions.send(one))
+        assert await client.actions.enqueue([one, one]) == ["event", "event"]
+        await client.actions.enqueue([one])
+        assert (await sending).disposition is Disposition.ACCEPTED
+        await client.actions.enqueue([one])
+        report = await client.actions.drain()
+    assert len(sandbox.ledger) == 1
+    assert report.queued == 0
+
+
+async def test_an_id_with_other_content_keeps_all_of_the_call_out(sandbox: Sandbox, path: Path) -> None:
+    """Nothing of it was kept, so that the call can be mended and made again."""
+    async with client_of(sandbox, path) as client:
+        await client.actions.enqueue([comment(1, action_id="event")])
+        with pytest.raises(ActionIdConflictError, match="'event'"):
+            await client.actions.enqueue([comment(7), comment(2, action_id="event"), comment(8)])
+        with pytest.raises(ActionIdConflictError, match="'twice'"):
+            await client.actions.enqueue([comment(3, action_id="twice"), comment(4, action_id="twice")])
+        report = await client.actions.drain()
+    assert report.total == len(sandbox.ledger) == 1
+
+
+async def test_an_action_that_breaks_rules_keeps_all_of_the_call_out(sandbox: Sandbox, path: Path) -> None:
+    """It is told at once, and not found in a log tomorrow."""
+    async with client_of(sandbox, path) as client:
+        with pytest.raises(InvalidActionError):
+            await client.actions.enqueue([comment(1), comment(-1)])
+        assert await client.actions.enqueue([]) == []
+    assert len(sandbox.ledger) == 0
+    assert await states(path) == {}
+
+
+async def test_what_is_left_when_a_client_closes_stays_in_the_journal(sandbox: Sandbox, path: Path) -> None:
+    """It has no end yet: the report counts it as queued, no event ends it, and another client sends it."""
+    events: list[Event] = []
+    gone = sandbox.inject(Fault.unavailable(), times=None)
+    async with client_of(sandbox, path, events=events) as client:
+        await client.actions.enqueue([comment(number) for number in range(1, 301)])
+        report = await client.close(0.05)
+    assert report.queued == report.total == 300
+    assert not [event for event in events if isinstance(event, ActionEnded)]
+    assert await states(path) == {JournalState.QUEUED: 300}
+    gone.cancel()
+    async with client_of(sandbox, path) as client:
+        outcomes = [outcome async for outcome in client.actions.resume()]
+    assert [outcome.disposition for outcome in outcomes] == [Disposition.ACCEPTED] * 300
+    assert len(sandbox.ledger) == 300
+
+
+async def test_drain_sends_what_was_enqueued_before_it(sandbox: Sandbox, path: Path) -> None:
+    """Also what is on disk, and not read into memory yet."""
+    policy = BatchPolicy(max_waiting_actions=20, max_actions=10)
+    async with client_of(sandbox, path, batch=policy) as client:
+        await client.actions.enqueue([comment(number) for number in range(1, 501)])
+        report = await client.actions.drain()
+        with pytest.raises(ClientStateError):
+            await client.actions.enqueue([comment(1)])
+    assert report.accepted == len(sandbox.ledger) == 500
+
+
+async def test_a_journal_in_memory_takes_charge_of_nothing(sandbox: Sandbox) -> None:
+    """Nothing is promised that dies with the process."""
+    async with ConfirmaClient(
+        environment=Environment.STAGING, token=sandbox.token, base_url=sandbox.base_url
+    ) as client:
+        with pytest.raises(ConfigurationError, match="SqliteJournal"):
+            await client.actions.enqueue([comment(1)])
+        with pytest.raises(ConfigurationError, match="SqliteJournal"):
+            client.actions.resume()
+
+
+async def test_sending_goes_on_after_a_journal_that_could_not_be_written(
+    sandbox: Sandbox, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was queued meanwhile stays, and goes out once there is room on the disk."""
+    async with client_of(sandbox, path) as client:
+        journal = client._journal
+        assert isinstance(journal, SqliteJournal)
+        begin = journal._file.begin
+
+        def full(*_: object) -> None:
+            raise JournalError("The journal could not be written: the disk is full.")
+
+        journal._file.begin = full  # type: ignore[assignment, method-assign]
+        await client.actions.enqueue([comment(1), comment(2)])
+        async with asyncio.timeout(5):
+            while "nothing is sent without it" not in caplog.text:
+                await asyncio.sleep(0.002)
+        journal._file.begin = begin  # type: ignore[method-assign]
+        await client.actions.enqueue([comment(3)])
+        await until_ledger_has(sandbox, 3)
+        report = await client.actions.drain()
+    assert report.accepted == 3
+    assert report.queued == report.not_applied == 0
+
+
+async def test_what_the_service_turned_away_goes_again(sandbox: Sandbox, path: Path) -> None:
+    """A send would be told after its retries; what was enqueued has nobody to tell, and is sent until it has an end."""
+    turned_away = sandbox.inject(Fault.unavailable(), times=20)
+    events: list[Event] = []
+    async with client_of(sandbox, path, events=events, batch=BatchPolicy(max_actions=10, linger=0.001)) as client:
+        await client.actions.enqueue([comment(number) for number in range(1, 41)])
+        await until_ledger_has(sandbox, 40)
+        report = await client.actions.drain()
+    assert turned_away.remaining == 0
+    assert (report.accepted, report.total) == (40, 40)
+    ended = [event for event in events if isinstance(event, ActionEnded)]
+    assert [event.disposition for event in ended] == [Disposition.ACCEPTED] * 40
+
+
+# --- resume -----------------------------------------------------------------------------------------------------------
+
+
+async def left(sandbox: Sandbox, path: Path, actions: list[Action]) -> None:
+    """Have a client enqueue actions that it cannot send."""
+    outage = sandbox.inject(Fault.unavailable(), times=None)
+    async with client_of(sandbox, path) as client:
+        await client.actions.enqueue(actions)
+        await client.close(0)
+    outage.cancel()
+
+
+async def test_what_was_left_is_sent_as_it_was(sandbox: Sandbox, path: Path) -> None:
+    """Every kind of action, byte for byte, in its order, under its id."""
+    actions = [attrs.evolve(action, action_id=f"event-{index}") for index, action in enumerate(mixed(40))]
+    await left(sandbox, path, actions)
+    async with client_of(sandbox, path) as client:
+        outcomes = [outcome async for outcome in client.actions.resume()]
+    assert {outcome.action_id: outcome.action for outcome in outcomes} == {a.action_id: a for a in actions}
+    assert [effect.action for effect in sandbox.ledger] == [attrs.evolve(a, action_id=None) for a in actions]
+
+
+async def test_resume_of_nothing_is_nothing(sandbox: Sandbox, path: Path) -> None:
+    """A first start and a clean restart are alike."""
+    async with client_of(sandbox, path) as client:
+        assert [outcome async for outcome in client.actions.resume()] == []
+
+
+async def test_what_this_client_enqueues_is_not_resumed(sandbox: Sandbox, path: Path) -> None:
+    """`resume()` is about former processes; an end is told once."""
+    await left(sandbox, path, [comment(1, action_id="left")])
+    async with client_of(sandbox, path) as client:
+        await client.actions.enqueue([comment(2, action_id="new")])
+        assert [outcome.action_id async for outcome in client.actions.resume()] == ["left"]
+        await client.actions.drain()
+    assert len(sandbox.ledger) == 2
+
+
+async def test_a_consumer_that_stops_leaves_the_rest_queued(sandbox: Sandbox, path: Path) -> None:
+    """For another time, or another process."""
+    await left(sandbox, path, [comment(number) for number in range(1, 101)])
+    async with client_of(sandbox, path, batch=BatchPolicy(max_actions=5, lanes=1, linger=0.001)) as client:
+        resuming = client.actions.resume()
+        assert (await anext(resuming)).disposition is Disposition.ACCEPTED
+        await resuming.aclose()
+    counts = await states(path)
+    assert counts[JournalState.QUEUED] > 0
+    assert counts[JournalState.ACCEPTED] == len(sandbox.ledger) == 100 - counts[JournalState.QUEUED]
+    async with client_of(sandbox, path) as client:
+        outcomes = [outcome async for outcome in client.actions.resume()]
+    assert len(outcomes) == counts[JournalState.QUEUED]
+    assert len(sandbox.ledger) == 100
+
+
+async def test_a_dead_token_ends_resume_and_keeps_what_is_left(sandbox: Sandbox, path: Path) -> None:
+    """Raised once, as `push()` does; with a token that is valid it goes on where it was."""
+    await left(sandbox, path, [comment(number) for number in range(1, 51)])
+    sandbox.revoke_token(renewable=False)
+    async with client_of(sandbox, path) as client:
+        with pytest.raises(AuthenticationError):
+            async for outcome in client.actions.resume():
+                assert outcome.disposition is Disposition.NOT_APPLIED
+                assert isinstance(outcome.error, AuthenticationError | NotSubmittedError)
+    assert await states(path) == {JournalState.QUEUED: 50}
+
+
+async def test_a_client_that_closes_during_resume_leaves_nobody_waiting(sandbox: Sandbox, path: Path) -> None:
+    """Its consumer is told of everything that was read, and what was not sent stays queued."""
+    await left(sandbox, path, [comment(number) for number in range(1, 201)])
+    sandbox.inject(Fault.unavailable(), times=None)
+    client = client_of(sandbox, path)
+    await client.open()
+
+    async def consume(outcomes: AsyncIterator[object]) -> int:
+        return len([outcome async for outcome in outcomes])
+
+    consuming = asyncio.create_task(consume(client.actions.resume()))
+    await asyncio.sleep(0.05)
+    async with asyncio.timeout(3):
+        await client.close(0.05)
+        await asyncio.gather(consuming, return_exceptions=True)
+    assert await states(path) == {JournalState.QUEUED: 200}
