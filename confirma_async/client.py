@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
-from attrs import evolve
 
 from ._core.address import checked_base_url
 from ._core.assumptions import Assumptions
@@ -160,6 +159,7 @@ class ConfirmaClient:
             retry=retry,
             disposition=disposition,
             assumptions=assumptions,
+            back_off=self._delivery.back_off,
         )
         self.actions = Actions(
             self._batcher,
@@ -236,6 +236,8 @@ class ConfirmaClient:
             try:
                 await self._session.open(TokenMiddleware(self._keeper))
                 await self._keeper.open()
+                if self.actions.outbox is not None:
+                    await self.actions.outbox.open()
             except BaseException as error:
                 await self._session.close()
                 await self._journal.close()
@@ -257,8 +259,11 @@ class ConfirmaClient:
         Args:
             grace: Seconds to wait, as for `actions.drain`.
         """
+        async with self._opening:
+            # An open() that runs in another task is waited for.
+            pass
         if self._state == "not open":
-            return self._report()
+            return self._batcher.report()
         if self._closing is None:
             self._closing = asyncio.create_task(self._close(grace), name="confirma-close")
         else:
@@ -267,6 +272,8 @@ class ConfirmaClient:
             return await asyncio.shield(self._closing)
         except asyncio.CancelledError:
             self._abandon()
+            # What an abort does not reach, such as a reconciler, is cut short after a moment.
+            self._start_drain(0.0)
             raise
 
     async def _close(self, grace: float) -> DrainReport:
@@ -295,25 +302,22 @@ class ConfirmaClient:
         try:
             async with asyncio.timeout_at(self._drain_until) as self._drain_limit:
                 if self.actions.outbox is not None:
-                    await self.actions.outbox.finish()
+                    await self.actions.outbox.settle()
                 await self._batcher.drain()
+                await self._caller.finish()
         except TimeoutError:
             self._abandon()
             await self._batcher.wait_deliveries(_ABORT_SECONDS)
         finally:
             self._drain_limit = None
         self._pacing.close()
-        return self._report()
-
-    def _report(self) -> DrainReport:
-        outbox = self.actions.outbox
-        return evolve(self._batcher.report(), queued=0 if outbox is None else outbox.left)
+        self._batcher.be_over()
+        return self._batcher.report()
 
     def _abandon(self) -> None:
         """Send nothing more, and learn of what is in flight only what is known by now."""
         self._pacing.close()
-        if self.actions.outbox is not None:
-            self.actions.outbox.stop()
+        self._batcher.be_over()
         self._batcher.expire(inf, "the client was closed")
         self._session.abort()
 
@@ -337,7 +341,8 @@ class ConfirmaClient:
 
         Args:
             method: The HTTP method.
-            path: The path under the base URL, such as `/payments`.
+            path: The path under the base URL, such as `/payments`. It appears in errors and logs; parameters and body
+                do not, so that is where personal data belongs.
             params: Query parameters; booleans become `true` and `false`.
             json: The body, if there is one; amounts as Decimal.
 
@@ -366,7 +371,7 @@ class ConfirmaClient:
 
     def statistics(self) -> Statistics:
         """The client at this moment."""
-        report = self._report()
+        report = self._batcher.report()
         return Statistics(
             waiting_actions=self._batcher.waiting_actions,
             waiting_bytes=self._batcher.waiting_bytes,

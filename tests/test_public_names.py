@@ -34,7 +34,7 @@ MEMBERS = {
         "outstanding_costs_amount",
     ],
     "RawAction": ["code", "data", "comment", "action_id"],
-    "ActionOutcome": ["action", "action_id", "disposition", "attempts", "error", "from_journal"],
+    "ActionOutcome": ["action", "action_id", "disposition", "attempts", "error", "from_journal", "is_queued"],
 }
 SETTINGS = [
     "environment",

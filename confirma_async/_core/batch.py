@@ -136,6 +136,9 @@ class BatchAccumulator:
         return queue is None or len(queue) < self._policy.max_waiting_per_case
 
     def _fits_at_large(self, unit: Sequence[Submission]) -> bool:
+        if not self.waiting_actions:
+            # What was journaled under other limits may be beyond them by itself; it must not wait for ever.
+            return True
         size = len(unit[0].encoded) if len(unit) == 1 else sum(len(submission.encoded) for submission in unit)
         return (
             self.waiting_actions + len(unit) <= self._policy.max_waiting_actions
@@ -312,6 +315,13 @@ class BatchAccumulator:
             if count == 0 and (queue := self._queues.get(submission.case)) is not None:
                 self._ready_actions -= len(queue)
                 self._ready_bytes -= sum(len(waiting.encoded) for waiting in queue)
+
+    def adopt(self, submission: Submission) -> None:
+        """Fence the case of a submission that a former process sealed, until `ended` was called for it."""
+        self._last_sequence += 1
+        submission.sequence = self._last_sequence
+        submission.place = Place.SEALED
+        self._fence([submission])
 
     def ended(self, submission: Submission) -> None:
         """Lift the fence of a submission's case once all of its sealed submissions have ended."""

@@ -4,6 +4,7 @@ from ..codes import Disposition
 from ..errors import (
     AmbiguousAnswerError,
     AuthenticationError,
+    ConfirmaError,
     PermissionDeniedError,
     RateLimitedError,
     RefusedError,
@@ -12,7 +13,15 @@ from ..errors import (
 )
 from .disposition import Evidence, Observation
 
-__all__ = ["diagnose", "diagnose_in_doubt", "diagnose_reconciled", "diagnose_refused_together", "effect_of_end"]
+__all__ = [
+    "diagnose",
+    "diagnose_in_doubt",
+    "diagnose_interrupted",
+    "diagnose_left",
+    "diagnose_reconciled",
+    "diagnose_refused_together",
+    "effect_of_end",
+]
 
 _EFFECT = {
     Disposition.ACCEPTED: "it was accepted",
@@ -82,6 +91,20 @@ def diagnose_reconciled(end: Disposition, evidence: Evidence, *, call: str) -> S
         return diagnose_in_doubt(evidence, call=call)
     text = f"{call} was sent and {_found(evidence)}; the reconciler found that {_EFFECT[Disposition.NOT_APPLIED]}."
     return AmbiguousAnswerError(text, evidence.status)
+
+
+def diagnose_interrupted() -> ServiceError:
+    """The error for an action whose process ended before its answer was kept."""
+    return AmbiguousAnswerError(
+        "The process that sent the action ended before its answer was kept; it may have taken effect: look at the "
+        "service before repeating it."
+    )
+
+
+def diagnose_left(error: ConfirmaError) -> ConfirmaError:
+    """The same error, for an action that the journal took charge of, and that therefore has no end yet."""
+    text = f"{error} It is in the charge of the journal, and goes out with resume(): do not submit it in another way."
+    return type(error)(text, *error.args[1:])
 
 
 def diagnose_refused_together(

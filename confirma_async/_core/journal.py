@@ -29,6 +29,7 @@ __all__ = [
     "JournalTarget",
     "State",
     "content_hash",
+    "is_to_be_sent",
     "may_queue",
     "may_send",
     "may_settle",
@@ -151,6 +152,11 @@ def may_queue(known: Entry | None) -> bool:
     return known is None or known.state is State.NOT_APPLIED
 
 
+def is_to_be_sent(known: Entry | None) -> bool:
+    """Whether an action that was handed to the journal has no end yet, or is free to go again."""
+    return known is None or known.state in (State.QUEUED, State.SENDING, State.NOT_APPLIED)
+
+
 def may_settle(state: State, into: State) -> bool:
     """Whether a person may decide that what is in `state` is `into`: not while an attempt runs."""
     return state in (State.UNKNOWN, State.NOT_APPLIED) and into in TRANSITIONS[state] - {State.SENDING}
@@ -159,7 +165,8 @@ def may_settle(state: State, into: State) -> bool:
 def state_after(disposition: Disposition, error: ConfirmaError | None, *, is_durable: bool) -> State:
     """The state in which a submission is kept that came to an end in this process.
 
-    What was enqueued, and had no effect for a reason that does not lie in the action, is still to be sent.
+    What the journal took charge of, and had no effect for a reason that does not lie in the action, is still to be
+    sent: by another process, or once this one has what it lacks.
     """
     is_left = is_durable and disposition is Disposition.NOT_APPLIED and isinstance(error, _NOT_THE_ACTIONS_FAULT)
     return State.QUEUED if is_left else _ENDS[disposition]

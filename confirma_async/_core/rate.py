@@ -117,12 +117,19 @@ class Rate:
 
     def started(self, actions: int, *, now: float) -> None:
         """A POST with so many actions starts."""
+        if spacing := self._spacing(actions):
+            self._next_start = max(now, self._next_start) + spacing
+
+    def unused(self, actions: int) -> None:
+        """The POST that started last is not made: the next one may have its place."""
+        self._next_start -= self._spacing(actions)
+
+    def _spacing(self, actions: int) -> float:
         limit = self.requests_per_second
         spacing = 0.0 if limit is None else 1 / limit
         if self._policy.actions_per_second is not None:
             spacing = max(spacing, actions / self._policy.actions_per_second)
-        if spacing:
-            self._next_start = max(now, self._next_start) + spacing
+        return spacing
 
     def accepted(self, *, now: float) -> None:
         """A POST was answered without a word about its rate."""

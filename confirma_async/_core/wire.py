@@ -32,13 +32,14 @@ from ..models import (
     Violation,
     Withdraw,
 )
-from ..models.actions import ACTION_ID_KIND, is_action_id, is_sane, to_amount, to_date
+from ..models.actions import ACTION_ID_KIND, is_action_id, is_sane, shown_date, to_amount, to_date
 from .assumptions import Assumptions
 
 __all__ = [
     "BODY_OVERHEAD",
     "JsonError",
     "actions_body",
+    "case_of",
     "decode_action",
     "decode_json",
     "encode_action",
@@ -199,6 +200,12 @@ def decode_action(element: object) -> Action:
     return action
 
 
+def case_of(encoded: bytes) -> int | None:
+    """The case of an encoded action, if it names one the documented way."""
+    case = decode_json(encoded)["data"].get("caseId")
+    return case if isinstance(case, int) and not isinstance(case, bool) else None
+
+
 def restore_action(encoded: bytes, action_id: str) -> Action:
     """The action behind bytes that `encode_action` made, under its id."""
     element = decode_json(encoded)
@@ -284,7 +291,7 @@ def _read_amount(value: object, _type: object) -> Decimal:
 def _read_date(value: object, _type: object) -> date:
     read = to_date(cast("Any", value))
     if not isinstance(read, date):
-        shown = f"{value[:20]!r}" if isinstance(value, str) else _kind(value)
+        shown = shown_date(value) if isinstance(value, str) else _kind(value)
         raise ValueError(f"takes a date as YYYY-MM-DD, not {shown}")  # noqa: TRY004 - as above
     return read
 

@@ -1,7 +1,7 @@
 """`client.actions`: submit actions, from one to any number, and learn how each ended."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from functools import partial
 from itertools import count
@@ -18,7 +18,6 @@ from ..errors import (
     ActionError,
     ActionIdConflictError,
     ActionRejectedError,
-    AmbiguousAnswerError,
     ConfigurationError,
     InvalidActionError,
     InvalidFieldError,
@@ -30,7 +29,7 @@ from ..models import Action, ActionOutcome, DrainReport, RawAction, Violation
 from ..policies import BatchPolicy
 from .batcher import Batcher
 from .journal import DurableJournal
-from .outbox import Outbox, owned, queued_submissions
+from .outbox import Outbox
 from .push import Owner, Push
 
 __all__ = ["Actions"]
@@ -64,10 +63,9 @@ class Actions:
         self._policy = policy
         self._disposition = disposition
         self._assumptions = assumptions
-        self._journal = journal
         self._require_open = require_open
         self._drain = drain
-        self.outbox = None if journal is None else Outbox(batcher, policy, journal, self._restore)
+        self.outbox = None if journal is None else Outbox(batcher, journal, self._restore)
         self._id_prefix = uuid4().hex
         self._ids = count(1)
 
@@ -100,6 +98,8 @@ class Actions:
             ClientStateError: The client is not open.
         """
         self._require_open()
+        if self.outbox is not None and self.outbox.holds_older:
+            await self._wait_for_older(action)
         ended: asyncio.Future[ActionOutcome] = asyncio.get_running_loop().create_future()
 
         def tell(outcome: ActionOutcome) -> None:
@@ -148,11 +148,21 @@ class Actions:
         push = Push(
             self._batcher,
             self._policy,
-            actions,
+            self._after_older(actions) if self.outbox is not None and self.outbox.holds_older else actions,
             prepare=partial(self._prepare, lingers=False, validate=validate),
             action_of=lambda action: action,
         )
         return push.outcomes()
+
+    async def _after_older(self, actions: Iterable[Action] | AsyncIterable[Action]) -> AsyncIterator[Action]:
+        """The same actions, each once it would not overtake what a former process left of its case."""
+        async for action in actions if isinstance(actions, AsyncIterable) else _each(actions):
+            await self._wait_for_older(action)
+            yield action
+
+    async def _wait_for_older(self, action: Action) -> None:
+        if self.outbox is not None and self.outbox.holds_older:
+            await self.outbox.wait_for_older(getattr(action, "case_id", None))
 
     async def post(self, actions: Iterable[Action], *, validate: bool = True) -> list[ActionOutcome]:
         """Send these actions as one POST, in this order, with no others in it.
@@ -185,6 +195,7 @@ class Actions:
             return tell
 
         for index, action in enumerate(actions):
+            await self._wait_for_older(action)
             submissions.append(self._prepare(action, teller(index), lingers=False, validate=validate))
         if not submissions:
             return []
@@ -209,12 +220,13 @@ class Actions:
     async def enqueue(self, actions: Iterable[Action], *, validate: bool = True) -> list[str]:
         """Hand these actions to the journal, and return when they are kept; they are sent in the background.
 
-        From then on they survive this process: what it does not send is sent by `resume()` of another. While the gate
-        is shut they wait as long as it takes. Their ends go to the journal and to `on_event`, and how many are left
-        when the client is drained to its report. Calls at the same time share one wait for the disk.
+        From then on they survive this process: what it does not send is sent by `resume()` of another. They are sent
+        for as long as it takes, without regard to `RetryPolicy.attempts`, and while the gate is shut wait without end.
+        Their ends go to the journal and to `on_event`. Calls at the same time share one wait for the disk; while too
+        much waits, as `BatchPolicy` says, a call waits for room, although its actions are kept already.
 
-        An id that the journal knows is not sent again, unless its action ended NOT_APPLIED. Cancelling leaves open
-        whether they were kept; enqueueing the same ids again is harmless.
+        An id that the journal knows is not sent again, unless its action ended NOT_APPLIED. Cancelling takes nothing
+        back.
 
         Returns:
             Their ids, in the order of `actions`: the caller's, or the ones that we gave.
@@ -222,6 +234,7 @@ class Actions:
         Raises:
             InvalidActionError: One of them breaks rules. None of them was kept, nor is it after any other error.
             ActionIdConflictError: The id of one of them belongs to an action with other content.
+            QueueFullError: Too much waits, and `BatchPolicy.when_full` says to raise.
             JournalError: The journal cannot be written.
             ConfigurationError: The client's journal does not outlive the process; give it a `SqliteJournal`.
             ClientStateError: The client is not open.
@@ -231,15 +244,22 @@ class Actions:
         if outbox is None:
             raise _needs_durable_journal("enqueue()")
         submissions = [self._prepare(action, _nobody, lingers=True, validate=validate) for action in actions]
+        for submission in submissions:
+            submission.is_durable = True
+            await outbox.wait_for_older(submission.action.case_id)
         await outbox.add(submissions)
         return [submission.action_id for submission in submissions]
 
     def resume(self) -> AsyncGenerator[ActionOutcome, None]:
         """Send what former processes left in the journal, and yield outcomes as `push` does.
 
-        First come those whose process ended while it was sending them: UNKNOWN, to be looked at. What was still to be
-        sent is sent now, in its order. What cannot be, because the client closes or its token is dead, comes back
-        NOT_APPLIED with a `NotSubmittedError` or an `AuthenticationError`, and stays in the journal for the next time.
+        Those whose process ended while it was sending them are not sent: they come back as the client's reconciler
+        finds them, or UNKNOWN, to be looked at. What was still to be sent is sent now, in its order. What cannot be,
+        because the token or this client goes away, comes back NOT_APPLIED with the error that says so, marked
+        `is_queued`, and stays in the journal for the next time.
+
+        Call it first, to its end, in a process that takes over: until it has read what was left, new actions of the
+        same cases wait for it, so that they do not overtake; and where it was not called, they raise ClientStateError.
 
         What ended NOT_APPLIED before is not sent: its caller was told. `SqliteJournal.retry` puts it back.
 
@@ -248,24 +268,23 @@ class Actions:
             ConfigurationError: The client's journal does not outlive the process; give it a `SqliteJournal`.
         """
         self._require_open()
-        if self._journal is None:
+        if self.outbox is None:
             raise _needs_durable_journal("resume()")
-        return self._resume(self._journal)
+        return self._resume(self.outbox)
 
-    async def _resume(self, journal: DurableJournal) -> AsyncGenerator[ActionOutcome, None]:
-        interrupted = await journal.take_interrupted()
-        for outcome in [self._batcher.settle(_interrupted(record)) for record in interrupted]:
-            yield outcome
-        push = Push(
-            self._batcher,
-            self._policy,
-            queued_submissions(journal, self._restore, up_to=journal.last_left),
-            prepare=owned,
-            action_of=lambda submission: submission.action,
-        )
-        async with aclosing(push.outcomes()) as outcomes:
-            async for outcome in outcomes:
-                yield outcome
+    async def _resume(self, outbox: Outbox) -> AsyncGenerator[ActionOutcome, None]:
+        async with aclosing(outbox.left()) as left:
+            push = Push(
+                self._batcher,
+                self._policy,
+                left,
+                prepare=_owned,
+                action_of=lambda submission: submission.action,
+                submit=outbox.submit_left,
+            )
+            async with aclosing(push.outcomes()) as outcomes:
+                async for outcome in outcomes:
+                    yield outcome
 
     async def flush(self) -> None:
         """Seal what was submitted before this call, send it, and wait for its end. Submission goes on meanwhile.
@@ -345,6 +364,16 @@ def _invalid(action: Action, found: Sequence[Violation]) -> InvalidActionError:
     return InvalidActionError(f"The {action.code} action{case} was not sent: {listed}.", found)
 
 
+async def _each(actions: Iterable[Action]) -> AsyncIterator[Action]:
+    for action in actions:
+        yield action
+
+
+def _owned(submission: Submission, owner: Owner) -> Submission:
+    submission.owners.append(owner)
+    return submission
+
+
 def _nobody(_outcome: ActionOutcome) -> None:
     """Whoever enqueues an action does not wait for its end."""
 
@@ -354,16 +383,6 @@ def _needs_durable_journal(call: str) -> ConfigurationError:
         f"{call} needs a journal that outlives the process: ConfirmaClient(journal=SqliteJournal(path)); nothing was "
         "sent."
     )
-
-
-def _interrupted(record: JournalRecord) -> ActionOutcome:
-    assert record.content is not None
-    error = AmbiguousAnswerError(
-        "The process that sent the action ended before its answer was kept; it may have taken effect: look at the "
-        "service before repeating it."
-    )
-    action = restore_action(record.content, record.action_id)
-    return ActionOutcome(action, record.action_id, Disposition.UNKNOWN, record.attempts, error, from_journal=True)
 
 
 def _accepted(outcome: ActionOutcome) -> ActionOutcome:

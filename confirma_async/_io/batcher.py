@@ -6,10 +6,13 @@ each of its submissions gets an end.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from math import inf
+from typing import Any
 
 from .._core.batch import BatchAccumulator, Place, Submission
+from .._core.diagnosis import diagnose_left
 from .._core.journal import State, state_after
 from ..codes import Disposition
 from ..errors import (
@@ -29,8 +32,10 @@ from .emitter import Emitter
 from .log import log
 from .pacing import Pacing
 
-__all__ = ["Batcher"]
+__all__ = ["Batcher", "draining_error"]
 
+
+_LAST_WORDS_SECONDS = 1.0
 
 _REPORTED = 1_000
 """Outcomes that a drain report lists; its counts are complete."""
@@ -45,16 +50,21 @@ class Batcher:
         self._accumulator = BatchAccumulator(policy)
         self._live: dict[str, Submission] = {}
         """What has no end yet, by action id, in order of submission."""
-        self._deliveries: set[asyncio.Task[None]] = set()
+        self._reserved: dict[str, list[bytes]] = {}
+        """Contents of ids that the journal is writing down."""
+        self._deliveries: dict[asyncio.Task[None], Sequence[Submission]] = {}
         self._flushes: list[tuple[int, asyncio.Future[None]]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float | None = None
         self._pump_is_scheduled = False
         self._is_draining = False
+        self._is_over = False
+        self._readers: set[Callable[[], None]] = set()
         self._ended = 0
         self._counts: Counter[Disposition] = Counter()
         """Ends other than ACCEPTED."""
         self._not_accepted: list[ActionOutcome] = []
+        self._queued = 0
 
     def connect(self, pacing: Pacing, books: Bookkeeping, delivery: Delivery) -> None:
         """Say who hands out lanes, who keeps the journal, and who delivers."""
@@ -64,13 +74,12 @@ class Batcher:
 
     # --- in -------------------------------------------------------------------------------------------------------
 
-    def submit(self, submission: Submission, *, may_wait: bool, outlasts_drain: bool = False) -> Submission:
+    def submit(self, submission: Submission, *, may_wait: bool) -> Submission:
         """Take a submission in, or join it to one with the same id that has not ended.
 
         Args:
             submission: What to take in.
             may_wait: Whether it may stand in the hall while too much waits.
-            outlasts_drain: Whether it was submitted before the drain, and comes only now.
 
         Returns:
             The submission that its caller is to wait for; not the one given, if it joined another.
@@ -80,22 +89,86 @@ class Batcher:
             ClientStateError: The client drains.
             QueueFullError: Too much waits, and it may not.
         """
-        if self._is_draining and not outlasts_drain:
-            raise _draining()
+        if self._is_draining:
+            raise draining_error()
+        return self._take_in(submission, may_wait=may_wait)
+
+    def take_charge(self, submission: Submission) -> Submission:
+        """The same for a submission that the journal keeps by now: also while the client drains.
+
+        Once that is over, it is only counted: it stays in the journal.
+        """
+        if self._is_over:
+            self._queued += 1
+            return submission
+        return self._take_in(submission, may_wait=True)
+
+    def _take_in(self, submission: Submission, *, may_wait: bool) -> Submission:
         running = self._live.get(submission.action_id)
         if running is not None:
             return self._join(running, submission)
+        if self._reserved:
+            self._check_reserved(submission)
         if not may_wait and not self._accumulator.has_room([submission]):
-            raise QueueFullError(
-                f"{self._accumulator.waiting_actions} actions wait, as many as BatchPolicy allows at large or for one "
-                "case; the action was not sent; submit it again later."
-            )
+            raise _full(self._accumulator.waiting_actions)
         if submission.action.code in self._policy.alone:
             submission.group = [submission]
         self._live[submission.action_id] = submission
         self._accumulator.add(submission)
         self.pump_soon()
         return submission
+
+    def adopt(self, submission: Submission) -> Submission:
+        """Take in what a former process was sending when it ended: it is not sent, and has an end all the same.
+
+        Raises:
+            ActionIdConflictError: Its id is in use.
+            ClientStateError: The client drains.
+        """
+        if self._is_draining:
+            raise draining_error()
+        running = self._live.get(submission.action_id)
+        if running is not None:
+            return self._join(running, submission)
+        self._live[submission.action_id] = submission
+        self._accumulator.adopt(submission)
+        self._start([submission], self._delivery.settle(submission))
+        return submission
+
+    @contextmanager
+    def reserving(self, submissions: Sequence[Submission]) -> Iterator[None]:
+        """Keep the ids of submissions for their contents while the journal writes them down.
+
+        Raises:
+            ActionIdConflictError: One of them is in use for other content.
+            QueueFullError: Too much waits, and the policy says to raise.
+        """
+        if self._policy.when_full == "raise" and not self._accumulator.has_room(submissions):
+            raise _full(self._accumulator.waiting_actions)
+        reserved: list[Submission] = []
+        try:
+            for submission in submissions:
+                running = self._live.get(submission.action_id)
+                if running is not None and running.encoded != submission.encoded:
+                    raise _conflict(submission)
+                self._check_reserved(submission)
+                self._reserved.setdefault(submission.action_id, []).append(submission.encoded)
+                reserved.append(submission)
+            yield
+        finally:
+            for submission in reserved:
+                self._reserved[submission.action_id].pop()
+                if not self._reserved[submission.action_id]:
+                    del self._reserved[submission.action_id]
+
+    def _check_reserved(self, submission: Submission) -> None:
+        contents = self._reserved.get(submission.action_id)
+        if contents and contents[0] != submission.encoded:
+            raise _conflict(submission)
+
+    def is_live(self, action_id: str) -> bool:
+        """Whether an action with this id is under way."""
+        return action_id in self._live or action_id in self._reserved
 
     def submit_group(self, submissions: Sequence[Submission]) -> None:
         """Take submissions in that share one POST, with nobody else in it.
@@ -105,10 +178,10 @@ class Batcher:
             ClientStateError: The client drains.
         """
         if self._is_draining:
-            raise _draining()
+            raise draining_error()
         seen: set[str] = set()
         for submission in submissions:
-            if submission.action_id in self._live or submission.action_id in seen:
+            if self.is_live(submission.action_id) or submission.action_id in seen:
                 raise ActionIdConflictError(
                     f"The action id {submission.action_id!r} belongs to an action that has not ended, or comes twice; "
                     "nothing was sent; wait for its end, or give each action an id of its own."
@@ -123,10 +196,7 @@ class Batcher:
     @staticmethod
     def _join(running: Submission, submission: Submission) -> Submission:
         if running.encoded != submission.encoded:
-            raise ActionIdConflictError(
-                f"The action id {submission.action_id!r} is in use for an action with other content; this one was not "
-                "sent; give it an id of its own."
-            )
+            raise _conflict(submission)
         running.owners.extend(submission.owners)
         running.is_durable |= submission.is_durable
         return running
@@ -142,6 +212,15 @@ class Batcher:
             submission.owners.remove(owner)
         if not submission.owners and self._accumulator.withdraw(submission):
             self._finish([(submission, Disposition.NOT_APPLIED, _withdrawn("its caller gave it up"))])
+
+    @contextmanager
+    def reading(self, stop_reading: Callable[[], None]) -> Iterator[None]:
+        """Have `stop_reading` called when nothing more is taken in, so that nobody reads on in vain."""
+        self._readers.add(stop_reading)
+        try:
+            yield
+        finally:
+            self._readers.discard(stop_reading)
 
     def seal(self) -> None:
         """Send what waits, however little it is, as soon as there are lanes for it."""
@@ -181,10 +260,13 @@ class Batcher:
             if batch is None:
                 break
             self._pacing.start(len(batch))
-            delivery = asyncio.create_task(self._deliver(batch), name="confirma-delivery")
-            self._deliveries.add(delivery)
-            delivery.add_done_callback(self._deliveries.discard)
+            self._start(batch, self._delivery.deliver(batch))
         self._arm_timer(now)
+
+    def _start(self, batch: Sequence[Submission], work: Coroutine[Any, Any, None]) -> None:
+        delivery = asyncio.create_task(self._deliver(batch, work), name="confirma-delivery")
+        self._deliveries[delivery] = batch
+        delivery.add_done_callback(self._deliveries.pop)
 
     def _arm_timer(self, now: float) -> None:
         deadline = self._accumulator.deadline
@@ -204,9 +286,10 @@ class Batcher:
         self._timer = self._timer_at = None
         self.pump()
 
-    async def _deliver(self, batch: list[Submission]) -> None:
+    async def _deliver(self, batch: Sequence[Submission], work: Coroutine[Any, Any, None]) -> None:
         try:
-            await self._delivery.deliver(batch)
+            await work
+            _require_ends(batch)
         except asyncio.CancelledError as error:
             await self._books.end_rest(batch, error)
             raise
@@ -216,7 +299,11 @@ class Batcher:
             await self._books.end_rest(batch, error)
 
     def on_ends(self, ends: Sequence[End]) -> None:
-        """Take note of ends of sealed submissions, tell their callers, and lift the fence of their cases."""
+        """Take note of ends of sealed submissions, tell their callers, and lift the fence of their cases.
+
+        What has an end keeps it.
+        """
+        ends = [end for end in ends if end[0].place is not Place.ENDED]
         for submission, _, _ in ends:
             self._accumulator.ended(submission)
         self._finish(ends)
@@ -225,16 +312,10 @@ class Batcher:
     def _finish(self, ends: Sequence[End]) -> None:
         for submission, disposition, error in ends:
             del self._live[submission.action_id]
-            outcome = ActionOutcome(
-                submission.action,
-                submission.action_id,
-                disposition,
-                submission.attempts,
-                error,
-                from_journal=submission.from_journal,
-            )
-            # What the journal sends another time has no end yet.
-            if not (submission.is_durable and state_after(disposition, error, is_durable=True) is State.QUEUED):
+            outcome = _outcome(submission, disposition, error)
+            if outcome.is_queued:
+                self._queued += 1
+            else:
                 self._record(outcome)
             for owner in submission.owners:
                 owner(outcome)
@@ -299,8 +380,14 @@ class Batcher:
         self._finish([(submission, Disposition.NOT_APPLIED, error) for submission in taken])
 
     def stop_admission(self) -> None:
-        """Take nothing more in."""
+        """Take nothing more in, and tell those who read."""
         self._is_draining = True
+        for stop_reading in tuple(self._readers):
+            stop_reading()
+
+    def be_over(self) -> None:
+        """Take nothing more in, whoever brings it."""
+        self._is_over = True
 
     async def drain(self) -> None:
         """Wait until nothing waits and nothing is in flight."""
@@ -314,8 +401,10 @@ class Batcher:
             for delivery in running:
                 delivery.cancel()
             if running:
-                # Cancelled, each still gives its actions their ends.
-                await asyncio.wait(running)
+                # Cancelled, each still gives its actions their ends; unless it hangs in somebody else's code.
+                _, stuck = await asyncio.wait(running, timeout=_LAST_WORDS_SECONDS)
+                for delivery in stuck:
+                    self._books.end_unkept(self._deliveries[delivery], asyncio.CancelledError())
 
     @property
     def waiting_actions(self) -> int:
@@ -340,12 +429,46 @@ class Batcher:
             rejected=counts[Disposition.REJECTED],
             not_applied=counts[Disposition.NOT_APPLIED],
             unknown=counts[Disposition.UNKNOWN],
+            queued=self._queued,
             not_accepted=tuple(self._not_accepted),
         )
 
 
-def _draining() -> ClientStateError:
+def draining_error() -> ClientStateError:
+    """The error of whoever submits once the client drains."""
     return ClientStateError("The client drains, and takes no more actions; nothing was sent; open another one.")
+
+
+def _outcome(submission: Submission, disposition: Disposition, error: ConfirmaError | None) -> ActionOutcome:
+    is_queued = submission.is_durable and state_after(disposition, error, is_durable=True) is State.QUEUED
+    return ActionOutcome(
+        submission.action,
+        submission.action_id,
+        disposition,
+        submission.attempts,
+        diagnose_left(error) if is_queued and error is not None else error,
+        from_journal=submission.from_journal,
+        is_queued=is_queued,
+    )
+
+
+def _require_ends(batch: Sequence[Submission]) -> None:
+    if unended := sum(submission.place is not Place.ENDED for submission in batch):
+        raise AssertionError(f"{unended} actions were left without an end")
+
+
+def _conflict(submission: Submission) -> ActionIdConflictError:
+    return ActionIdConflictError(
+        f"The action id {submission.action_id!r} is in use for an action with other content; this one was not sent; "
+        "give it an id of its own."
+    )
+
+
+def _full(waiting: int) -> QueueFullError:
+    return QueueFullError(
+        f"{waiting} actions wait, as many as BatchPolicy allows at large or for one case; the action was not sent; "
+        "submit it again later."
+    )
 
 
 def _withdrawn(reason: str) -> NotSubmittedError:

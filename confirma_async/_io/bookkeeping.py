@@ -16,7 +16,7 @@ from ..errors import (
     NotSubmittedError,
     RefusedError,
 )
-from .journal import Journal
+from .journal import DurableJournal, Journal
 from .log import log
 
 __all__ = ["Bookkeeping", "End"]
@@ -58,9 +58,23 @@ class Bookkeeping:
             return
         try:
             await self._keep(ends)
+        except asyncio.CancelledError:
+            # The journal goes on writing; what is known is told.
+            self._on_ends(ends)
+            raise
         except Exception as error:
             log.error("The journal keeps %d ended actions as unknown: %s", len(ends), _reason(error))
         self._on_ends(ends)
+
+    async def settle(self, end: End) -> None:
+        """Keep what was found out of an action that a former process left in doubt, and tell it."""
+        submission, disposition, _ = end
+        if disposition is not Disposition.UNKNOWN and isinstance(self._journal, DurableJournal):
+            try:
+                await self._journal.resolve([submission.action_id], disposition, reason="the reconciler found it so")
+            except Exception as error:
+                log.error("The journal keeps an action as unknown that is not: %s", _reason(error))
+        self._on_ends([end])
 
     async def end_rest(self, batch: Sequence[Submission], error: BaseException) -> None:
         """Give an end to what is left of a batch whose delivery was cut short by `error`."""
@@ -72,6 +86,12 @@ class Bookkeeping:
             log.error("The journal keeps %d ended actions as unknown: %s", len(ends), _reason(failure))
         finally:
             self._on_ends(ends)
+
+    def end_unkept(self, batch: Sequence[Submission], error: BaseException) -> None:
+        """The same without the journal, which keeps the doubt that it has."""
+        self._on_ends(
+            [_end_of_failed(submission, error) for submission in batch if submission.place is not Place.ENDED]
+        )
 
     async def _keep(self, ends: Sequence[End]) -> None:
         await self._journal.end(

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable
 
 from .._core.assumptions import Assumptions
 from .._core.diagnosis import diagnose, diagnose_in_doubt
@@ -47,6 +48,7 @@ class Caller:
         retry: RetryPolicy,
         disposition: DispositionPolicy,
         assumptions: Assumptions,
+        back_off: Callable[[float], Awaitable[None]],
     ) -> None:
         self._session = session
         self._pacing = pacing
@@ -54,6 +56,10 @@ class Caller:
         self._retry = retry
         self._disposition = disposition
         self._assumptions = assumptions
+        self._back_off = back_off
+        self._running = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     async def call(self, request: ApiRequest) -> Exchange:
         """Make a call until it has a plain end.
@@ -63,13 +69,32 @@ class Caller:
             OutcomeUnknownError: It may have taken effect.
         """
         call = _Call(request, asyncio.get_running_loop().time())
+        self._running += 1
+        self._idle.clear()
         try:
-            async for attempt in retrying(asyncio.sleep):
+            async for attempt in retrying(self._back_off):
                 with attempt:
                     return await self._attempt(call)
         except TurnLostError as lost:
-            raise ServiceUnavailableError(f"{call.name} was not sent: {lost}; it had no effect.") from lost
+            raise self._never_again(call, lost) from lost
+        finally:
+            self._running -= 1
+            if not self._running:
+                self._idle.set()
         raise AssertionError("the loop returns or raises")
+
+    async def finish(self) -> None:
+        """Wait until no call runs."""
+        await self._idle.wait()
+
+    @staticmethod
+    def _never_again(call: _Call, lost: TurnLostError) -> ConfirmaError:
+        if call.doubted and not call.effect.repeatable:
+            return OutcomeUnknownError(
+                f"{call.name} may have taken effect, and was not sent again: {lost}; look first."
+            )
+        again = " again" if call.attempts else ""
+        return ServiceUnavailableError(f"{call.name} was not sent{again}: {lost}; it may be called another time.")
 
     async def _attempt(self, call: _Call) -> Exchange:
         await self._pacing.enter(1, call.entered)

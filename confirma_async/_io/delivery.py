@@ -2,12 +2,19 @@
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable
 
 from attrs import Factory, mutable
 
 from .._core.assumptions import Assumptions
 from .._core.batch import Submission
-from .._core.diagnosis import diagnose, diagnose_reconciled, diagnose_refused_together, effect_of_end
+from .._core.diagnosis import (
+    diagnose,
+    diagnose_interrupted,
+    diagnose_reconciled,
+    diagnose_refused_together,
+    effect_of_end,
+)
 from .._core.disposition import DispositionPolicy, Evidence, Observation, Plan, Verdict, join, plan
 from .._core.request import invoice_actions
 from .._core.retry import GiveUp, RetryBudget, decide
@@ -28,6 +35,8 @@ _CALL = "POST /invoice/action"
 
 _LONE_REFUSALS = 12
 """So many actions in a row refused one by one, and none accepted: the service refuses everything. Stop isolating."""
+
+_INTERRUPTED = Evidence(headers_sent=True, failure="the process that sent it ended")
 
 _EVERYTHING = "the service refuses everything"
 
@@ -102,20 +111,32 @@ class Delivery:
                 # The earlier half first: actions of one case keep their order.
                 parcels.extend(reversed(parcel.halves))
 
-    async def _settle(self, reconciler: Reconciler, unclear: list[Submission], evidence: Evidence) -> None:
+    async def settle(self, submission: Submission) -> None:
+        """Take to its end what a former process was sending when it ended: it is looked at, and not sent."""
+        if self._reconciler is None:
+            await self._books.settle((submission, Disposition.UNKNOWN, diagnose_interrupted()))
+            return
+
+        async def end(submission: Submission, disposition: Disposition) -> None:
+            error = diagnose_reconciled(disposition, _INTERRUPTED, call=_CALL)
+            await self._books.settle((submission, disposition, error))
+
+        await self._reconciling(self._reconciler, end).settle([submission], _INTERRUPTED)
+
+    async def _look(self, reconciler: Reconciler, unclear: list[Submission], evidence: Evidence) -> None:
         """Have the reconciler look at what an attempt left open."""
 
         async def end(submission: Submission, disposition: Disposition) -> None:
             await self._books.end([(submission, disposition, diagnose_reconciled(disposition, evidence, call=_CALL))])
 
-        reconciling = Reconciling(
-            reconciler,
-            self._reconcile_policy,
-            pause=self._back_off,
-            in_a_hurry=self._hurry.is_set,
-            end=end,
+        await self._reconciling(reconciler, end).settle(unclear, evidence)
+
+    def _reconciling(
+        self, reconciler: Reconciler, end: Callable[[Submission, Disposition], Awaitable[None]]
+    ) -> Reconciling:
+        return Reconciling(
+            reconciler, self._reconcile_policy, pause=self.back_off, in_a_hurry=self._hurry.is_set, end=end
         )
-        await reconciling.settle(unclear, evidence)
 
     async def _end_untried(self, submissions: list[Submission], evidence: Evidence, why: str) -> None:
         """End actions that were refused together, and are not tried alone: nobody knows which one is at fault."""
@@ -132,7 +153,7 @@ class Delivery:
 
     async def _deliver(self, parcel: _Parcel) -> None:
         try:
-            async for attempt in retrying(self._back_off):
+            async for attempt in retrying(self.back_off):
                 with attempt:
                     await self._attempt(parcel)
         except TurnLostError as lost:
@@ -140,7 +161,8 @@ class Delivery:
                 [(s, join(Verdict.NOT_SENT, doubted=s.doubted), _not_sent(s, lost)) for s in parcel.submissions]
             )
 
-    async def _back_off(self, delay: float) -> None:
+    async def back_off(self, delay: float) -> None:
+        """Wait so many seconds, or less if somebody waits for the end."""
         try:
             await asyncio.wait_for(self._hurry.wait(), delay)
         except TimeoutError:
@@ -159,9 +181,13 @@ class Delivery:
             await self._pacing.enter(len(submissions), oldest, lambda: any(s.is_wanted for s in submissions))
         parcel.has_lane = False
         try:
-            submissions = parcel.submissions = await self._books.begin(submissions)
-            if not submissions:
+            parcel.submissions = await self._books.begin(submissions)
+            if not parcel.submissions:
+                self._pacing.unused(len(submissions))
                 return
+            if self._pacing.is_closed:
+                # While the journal was written.
+                raise TurnLostError("the client was closed")
             started = asyncio.get_running_loop().time()
             exchange = await self._post(parcel)
             seconds = asyncio.get_running_loop().time() - started
@@ -169,7 +195,11 @@ class Delivery:
             decided = self._plan(parcel, exchange.evidence)
             self._emit(
                 AttemptEnded(
-                    len(submissions), parcel.attempts, decided.row.verdict.value, exchange.evidence.status, seconds
+                    len(parcel.submissions),
+                    parcel.attempts,
+                    decided.row.verdict.value,
+                    exchange.evidence.status,
+                    seconds,
                 )
             )
             self._pacing.answered(decided.row.gate, exchange.evidence)
@@ -212,7 +242,7 @@ class Delivery:
         if self._reconciler is None:
             ends += [(submission, Disposition.UNKNOWN) for submission in decided.unclear]
         elif decided.unclear:
-            look = self._settle(self._reconciler, decided.unclear, exchange.evidence)
+            look = self._look(self._reconciler, decided.unclear, exchange.evidence)
             parcel.looks.create_task(look, name="confirma-reconciliation")
         await self._books.end([(s, end, self._explain(decided, exchange, end)) for s, end in ends])
         if decided.halves:
@@ -256,13 +286,27 @@ class Delivery:
             fraction=random.random(),  # noqa: S311 - jitter is no secret
         )
         if isinstance(decision, GiveUp):
-            ends = [(s, join(decided.row.verdict, doubted=s.doubted)) for s in decided.again]
-            await self._books.end([(s, end, self._explain(decided, exchange, end, decision.value)) for s, end in ends])
+            await self._give_up(parcel, decided, exchange, decision)
             return
         parcel.submissions, parcel.drawn = decided.again, decision.drawn
         parcel.seconds += decision.delay
         self._emit(RetryPlanned(len(decided.again), parcel.attempts + 1, decision.delay))
         raise GoAgainError(decision.delay)
+
+    async def _give_up(self, parcel: _Parcel, decided: Plan[Submission], exchange: Exchange, why: GiveUp) -> None:
+        """End what is left; but what the journal took charge of has nobody to tell, and begins anew.
+
+        Raises:
+            GoAgainError: There is any of that.
+        """
+        ends = [(s, join(decided.row.verdict, doubted=s.doubted)) for s in decided.again]
+        patient = [s for s, end in ends if s.is_durable and end is Disposition.NOT_APPLIED and not self._hurry.is_set()]
+        told = [(s, end) for s, end in ends if s not in patient]
+        await self._books.end([(s, end, self._explain(decided, exchange, end, why.value)) for s, end in told])
+        if patient:
+            parcel.submissions, parcel.drawn, parcel.attempts, parcel.seconds = patient, 0, 0, 0.0
+            self._emit(RetryPlanned(len(patient), 1, self._retry.max_ceiling))
+            raise GoAgainError(self._retry.max_ceiling)
 
     def _explain(
         self, decided: Plan[Submission], exchange: Exchange, end: Disposition, why: str = ""

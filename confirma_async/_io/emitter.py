@@ -1,5 +1,6 @@
 """Hands events to the user's listener, and keeps its mistakes away from the work."""
 
+import asyncio
 from collections.abc import Callable
 
 from ..events import Event
@@ -23,5 +24,6 @@ class Emitter:
             return
         try:
             self._listener(event)
-        except Exception:
+        except (Exception, asyncio.CancelledError):
+            # Whatever it raises, others wait for what comes next.
             log.exception("on_event failed on %s.", type(event).__name__)

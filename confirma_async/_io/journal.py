@@ -1,21 +1,22 @@
 """The record of each action's state, written before the wire."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol, runtime_checkable
 
 from .._core.batch import Submission
 from .._core.journal import Entry, JournalRecord, JournalTarget, State, content_hash, may_send
+from ..codes import Disposition
 from ..errors import JournalError
 
 __all__ = ["DurableJournal", "Journal", "MemoryJournal"]
 
 
 class Journal(Protocol):
-    """What a client needs of a journal. What a call has returned from is kept."""
+    """What a client needs of a journal. What a call has returned from is kept; cancelling it leaves it to be done."""
 
     async def open(self, target: JournalTarget) -> None:
-        """Get ready to keep what is sent to `target`. Each client opens it once, and closes it once.
+        """Get ready to keep what one client sends to `target`, until it closes the journal.
 
         Raises:
             JournalError: It cannot be used, is in use elsewhere, or belongs to another target.
@@ -47,9 +48,6 @@ class Journal(Protocol):
 class DurableJournal(Journal, Protocol):
     """A journal that outlives the process, and can therefore take charge of actions that are still to be sent."""
 
-    last_left: int
-    """The number of the last record that a former process left; what follows is this one's."""
-
     async def enqueue(self, submissions: Sequence[Submission]) -> Sequence[Entry | None]:
         """Keep actions that are to be sent, all of them or, if an id belongs to other content, none.
 
@@ -61,11 +59,18 @@ class DurableJournal(Journal, Protocol):
             JournalError: Nothing of it could be kept.
         """
 
-    async def queued(self, *, after: int, up_to: int | None, at_most: int) -> Sequence[JournalRecord]:
-        """What is to be sent, in order of submission: records with numbers above `after`, up to `up_to`.
+    async def queued(self, *, after: int, at_most: int) -> Sequence[JournalRecord]:
+        """What is to be sent, in order of submission: records with numbers above `after`.
 
         Raises:
             JournalError: It cannot be read.
+        """
+
+    async def resolve(self, action_ids: Collection[str], disposition: Disposition, *, reason: str) -> int:
+        """Settle what is UNKNOWN: ACCEPTED or NOT_APPLIED, all of `action_ids` or none; how many.
+
+        Raises:
+            JournalError: One of them is not there, or not UNKNOWN.
         """
 
     async def take_interrupted(self) -> Sequence[JournalRecord]:
@@ -79,12 +84,14 @@ class DurableJournal(Journal, Protocol):
 class MemoryJournal:
     """Keeps what runs, and the last ends, of actions whose id the caller chose. It dies with the process.
 
-    An id that we give is never submitted twice, so there is nothing to remember of it.
+    An id that we give is never submitted twice, so there is nothing to remember of it. Clients use it one after the
+    other.
     """
 
     def __init__(self, remembered_ends: int = 10_000) -> None:
         self._remembered_ends = remembered_ends
         self._target: JournalTarget | None = None
+        self._is_open = False
         self._running: dict[str, Entry] = {}
         self._ended: OrderedDict[str, Entry] = OrderedDict()
 
@@ -93,14 +100,18 @@ class MemoryJournal:
 
     async def open(self, target: JournalTarget) -> None:
         """See `Journal.open`."""
+        if self._is_open:
+            raise JournalError("This journal is in use by another client; nothing was sent; give each its own.")
         if self._target not in (None, target):
             raise JournalError(
                 f"This journal is of {self._target}, and not of {target}; nothing was sent; give each its own."
             )
         self._target = target
+        self._is_open = True
 
     async def close(self) -> None:
         """See `Journal.close`."""
+        self._is_open = False
 
     async def begin(self, batch: Sequence[Submission]) -> Sequence[Entry | None]:
         """See `Journal.begin`."""

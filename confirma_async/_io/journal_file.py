@@ -72,18 +72,13 @@ class JournalFile:
 
     # --- life -----------------------------------------------------------------------------------------------------
 
-    def open(self, target: JournalTarget | None) -> int:
-        """Open or make it, and bind it to `target`, or check that it is bound to it; None takes it as it is.
-
-        Returns:
-            The number of the last record in it.
-        """
+    def open(self, target: JournalTarget | None) -> None:
+        """Open or make it, and bind it to `target`, or check that it is bound to it; None takes it as it is."""
         try:
             self._open(target)
         except BaseException:
             self.close()
             raise
-        return self._last_number
 
     def _open(self, target: JournalTarget | None) -> None:
         with self._failing("opened"):
@@ -104,7 +99,7 @@ class JournalFile:
             self._path.chmod(0o600)
             self._set_up()
             if target is not None:
-                self.bind(target)
+                self._bind(target)
             self._last_number = self._value("SELECT max(number) FROM action") or 0
 
     def _create(self) -> None:
@@ -137,7 +132,9 @@ class JournalFile:
         self._run("PRAGMA synchronous = full" if self._durability == "power" else "PRAGMA synchronous = normal")
         self._run("PRAGMA fullfsync = on" if self._durability == "power" else "PRAGMA fullfsync = off")
         if self._is_empty():
-            self.in_transaction([self._make_tables])
+            self._run("BEGIN IMMEDIATE")
+            self._make_tables()
+            self._run("COMMIT")
 
     def _make_tables(self) -> None:
         for statement in filter(str.strip, _TABLES.split(";")):
@@ -145,8 +142,7 @@ class JournalFile:
         self._run(f"PRAGMA application_id = {_APPLICATION_ID}")
         self._run(f"PRAGMA user_version = {_SCHEMA}")
 
-    def bind(self, target: JournalTarget) -> None:
-        """Note where its actions go, or check that they go there."""
+    def _bind(self, target: JournalTarget) -> None:
         bound = self.target()
         if bound is None:
             values = (target.environment.value, target.base_url, target.account)
@@ -161,19 +157,43 @@ class JournalFile:
             with self._failing("closed"):
                 connection.close()
 
-    def in_transaction(self, changes: Sequence[Callable[[], T]]) -> list[T]:
-        """Make changes, and keep all of them or none."""
+    def in_transaction(self, changes: Sequence[Callable[[], T]]) -> list[T | JournalError]:
+        """Make changes, and keep them together.
+
+        Returns:
+            For each what it returned, or the error for which nothing of this one was kept.
+
+        Raises:
+            JournalError: Nothing of any of them was kept.
+        """
         with self._failing("written"):
+            self._roll_back()
             self._run("BEGIN IMMEDIATE")
             try:
-                results = [change() for change in changes]
+                results = [self._made(change) for change in changes]
                 self._run("COMMIT")
             except BaseException:
-                # Some errors have ended the transaction already.
-                if self._open_connection.in_transaction:
-                    self._run("ROLLBACK")
+                with suppress(sqlite3.Error):
+                    # It is tried again before the next transaction.
+                    self._roll_back()
                 raise
             return results
+
+    def _roll_back(self) -> None:
+        # Some errors have ended the transaction already.
+        if self._open_connection.in_transaction:
+            self._run("ROLLBACK")
+
+    def _made(self, change: Callable[[], T]) -> "T | JournalError":
+        self._run("SAVEPOINT change")
+        try:
+            return change()
+        except JournalError as error:
+            self._run("ROLLBACK TO change")
+            return error
+        finally:
+            if self._open_connection.in_transaction:
+                self._run("RELEASE change")
 
     # --- sending: to be called in a transaction ------------------------------------------------------------------
 
@@ -202,7 +222,7 @@ class JournalFile:
         self._run_many(
             "UPDATE action SET state = ?, attempts = ?, changed = ? WHERE action_id = ? AND state = 'sending'", rows
         )
-        self._drop_content([action_id for action_id, state, _ in ends if state is State.ACCEPTED])
+        self._drop_content_of_accepted([action_id for action_id, state, _ in ends if state is State.ACCEPTED])
 
     def enqueue(self, batch: Sequence[Attempt], now: float) -> list[Entry | None]:
         """Note that actions are to be sent; see `DurableJournal.enqueue`."""
@@ -241,12 +261,11 @@ class JournalFile:
             rows = self._run("SELECT state, count(*) FROM action GROUP BY state").fetchall()
         return {State(state): count for state, count in rows}
 
-    def records(self, state: State, *, after: int, up_to: int | None, at_most: int) -> list[JournalRecord]:
+    def records(self, state: State, *, after: int, at_most: int) -> list[JournalRecord]:
         """Records in `state`, in order of submission, with numbers above `after`."""
         source = _ALL if state is State.ACCEPTED else _WITH_CONTENT
-        where = "state = ? AND number > ? AND (? IS NULL OR number <= ?)"
         with self._failing("read"):
-            return self._records(source, where, (state.value, after, up_to, up_to), at_most)
+            return self._records(source, "state = ? AND number > ?", (state.value, after), at_most)
 
     def _records(self, source: str, where: str, parameters: tuple[Any, ...], at_most: int = -1) -> list[JournalRecord]:
         columns = "number, action_id, state, attempts, changed, content, reason, hash"
@@ -281,7 +300,7 @@ class JournalFile:
         rows = [(state.value, now, reason, action_id) for action_id in action_ids]
         self._run_many("UPDATE action SET state = ?, changed = ?, reason = ? WHERE action_id = ?", rows)
         if state is State.ACCEPTED:
-            self._drop_content(action_ids)
+            self._drop_content_of_accepted(action_ids)
         return len(rows)
 
     def prune(self, before: float) -> int:
@@ -323,12 +342,13 @@ class JournalFile:
         self._last_number += len(rows)
 
     def _forget(self, action_ids: Sequence[str]) -> None:
-        self._drop_content(action_ids)
-        self._run_many("DELETE FROM action WHERE action_id = ?", [(action_id,) for action_id in action_ids])
+        rows = [(action_id,) for action_id in action_ids]
+        self._run_many("DELETE FROM content WHERE number = (SELECT number FROM action WHERE action_id = ?)", rows)
+        self._run_many("DELETE FROM action WHERE action_id = ?", rows)
 
-    def _drop_content(self, action_ids: Collection[str]) -> None:
+    def _drop_content_of_accepted(self, action_ids: Collection[str]) -> None:
         self._run_many(
-            "DELETE FROM content WHERE number = (SELECT number FROM action WHERE action_id = ?)",
+            "DELETE FROM content WHERE number = (SELECT number FROM action WHERE action_id = ? AND state = 'accepted')",
             [(action_id,) for action_id in action_ids],
         )
 

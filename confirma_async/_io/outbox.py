@@ -1,143 +1,151 @@
-"""Sends what the journal took charge of, in the background."""
+"""Actions in the charge of a durable journal: takes them in, and brings back what a former process left of them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 
-from .._core.batch import Submission
-from .._core.journal import JournalRecord, State, content_hash, may_queue, state_after
-from ..errors import ActionIdConflictError, ConfirmaError
-from ..models import ActionOutcome
-from ..policies import BatchPolicy
+from .._core.batch import Place, Submission
+from .._core.journal import Entry, JournalRecord, content_hash, is_to_be_sent
+from .._core.wire import case_of
+from ..errors import ActionIdConflictError, ClientStateError
 from .batcher import Batcher
 from .journal import DurableJournal
-from .log import log
-from .push import Owner, Push
 
-__all__ = ["Outbox", "owned", "queued_submissions"]
+__all__ = ["Outbox"]
 
 _PAGE = 500
-_PAUSE = 1.0
-"""Seconds before what came back is read again. Whether it makes sense to send is the gate's matter."""
-
-Restore = Callable[[JournalRecord], Submission]
-
-
-async def queued_submissions(
-    journal: DurableJournal, restore: Restore, *, up_to: int, after: int = 0
-) -> AsyncIterator[Submission]:
-    """Read what is to be sent from the journal, in order of submission, as far as it is there by now."""
-    while page := await journal.queued(after=after, up_to=up_to, at_most=_PAGE):
-        for record in page:
-            yield restore(record)
-        after = page[-1].number
-
-
-def owned(submission: Submission, owner: Owner) -> Submission:
-    """The same submission, with somebody who is told of its end."""
-    submission.owners.append(owner)
-    return submission
 
 
 class Outbox:
-    """What this client enqueued: on disk before anything else, and read from there as there is room to send it.
+    """Stands between the journal and the batcher for what is enqueued, and for what is resumed.
 
-    What comes back without an end, because the service, the token or the journal was not there, is read once more.
+    What a former process left is older than anything that is submitted now: an action of the same case waits until
+    `left()` has brought it back.
     """
 
-    def __init__(self, batcher: Batcher, policy: BatchPolicy, journal: DurableJournal, restore: Restore) -> None:
+    def __init__(
+        self, batcher: Batcher, journal: DurableJournal, restore: Callable[[JournalRecord], Submission]
+    ) -> None:
         self._batcher = batcher
-        self._policy = policy
         self._journal = journal
         self._restore = restore
-        self._news = asyncio.Event()
-        self._finishing = asyncio.Event()
-        self._in_hand: set[str] = set()
-        self._came_back = False
-        self._sender: asyncio.Task[None] | None = None
-        self.left = 0
-        """Enqueued, and without an end."""
+        self._adding: set[asyncio.Task[None]] = set()
+        self._left_cases: set[int] = set()
+        self._readers = 0
+        self._reading_ended = asyncio.Event()
+
+    async def open(self) -> None:
+        """Look which cases have actions that a former process left.
+
+        Raises:
+            JournalError: The journal cannot be read.
+        """
+        async for record in self._queued():
+            assert record.content is not None
+            if (case := case_of(record.content)) is not None:
+                self._left_cases.add(case)
+
+    # --- what is enqueued -----------------------------------------------------------------------------------------
 
     async def add(self, submissions: Sequence[Submission]) -> None:
-        """Keep submissions, and see to it that they are sent.
+        """Keep submissions, and have them sent; wait for room in memory. Cancelling changes nothing of it.
 
         Raises:
             ActionIdConflictError: The id of one of them belongs to other content; none of them was kept.
             JournalError: The journal cannot be written; none of them was kept.
         """
-        if not submissions:
-            return
-        known = await self._journal.enqueue(submissions)
-        for submission, entry in zip(submissions, known, strict=True):
-            if entry is not None and entry.content != content_hash(submission.encoded):
-                raise ActionIdConflictError(
-                    f"The action id {submission.action_id!r} was used for an action with other content; nothing was "
-                    "enqueued; give it an id of its own."
-                )
-        self.left += sum(map(may_queue, known))
-        self._news.set()
-        if self._sender is None:
-            self._sender = asyncio.create_task(self._send(), name="confirma-outbox")
+        adding = asyncio.create_task(self._add(submissions), name="confirma-enqueue")
+        self._adding.add(adding)
+        adding.add_done_callback(self._adding.discard)
+        await asyncio.shield(adding)
 
-    async def finish(self) -> None:
-        """Wait until everything that was enqueued has its end, or has come back without one."""
-        self._finishing.set()
-        self._news.set()
-        if self._sender is not None:
-            await asyncio.wait([self._sender])
+    async def _add(self, submissions: Sequence[Submission]) -> None:
+        with self._batcher.reserving(submissions):
+            known = await self._journal.enqueue(submissions)
+            pairs = list(zip(submissions, known, strict=True))
+            _refuse_conflicts(pairs)
+            taken = [self._batcher.take_charge(submission) for submission, entry in pairs if is_to_be_sent(entry)]
+        for submission in taken:
+            await _admission(submission)
 
-    def stop(self) -> None:
-        """Read nothing more: what is left stays in the journal."""
-        if self._sender is not None:
-            self._sender.cancel()
+    async def settle(self) -> None:
+        """Wait until everything that is being enqueued is kept, and taken in."""
+        if self._adding:
+            await asyncio.wait(self._adding)
 
-    async def _send(self) -> None:
-        while True:
-            push = Push(
-                self._batcher,
-                self._policy,
-                self._queued(),
-                prepare=owned,
-                action_of=lambda submission: submission.action,
-                fatal=(),
-                outlasts_drain=True,
-            )
-            try:
-                async for outcome in push.outcomes():
-                    self._take(outcome)
-            except ConfirmaError as error:
-                log.error("What was enqueued cannot be read, and stays in the journal for now: %s", error)
-                self._came_back = True
-            if self._finishing.is_set():
-                return
+    # --- what was left --------------------------------------------------------------------------------------------
 
-    def _take(self, outcome: ActionOutcome) -> None:
-        self._in_hand.discard(outcome.action_id)
-        if state_after(outcome.disposition, outcome.error, is_durable=True) is State.QUEUED:
-            self._came_back = True
-            self._news.set()
-        else:
-            self.left -= 1
+    async def left(self) -> AsyncGenerator[Submission, None]:
+        """Yield what is to be settled, or sent, and is not under way.
 
-    async def _queued(self) -> AsyncIterator[Submission]:
-        """Everything that is to be sent, and what comes to it, until the end."""
-        after = self._journal.last_left
-        while True:
-            if self._came_back and not self._finishing.is_set():
-                await self._pause()
-                self._came_back, after = False, self._journal.last_left
-            self._news.clear()
-            page = await self._journal.queued(after=after, up_to=None, at_most=_PAGE)
-            for record in page:
-                after = record.number
-                if record.action_id not in self._in_hand:
-                    self._in_hand.add(record.action_id)
+        First what a former process was sending when it ended, which is `doubted`; then what is queued, in its order.
+        """
+        self._readers += 1
+        try:
+            for record in await self._journal.take_interrupted():
+                interrupted = self._restore(record)
+                interrupted.attempts, interrupted.doubted, interrupted.from_journal = record.attempts, True, True
+                yield interrupted
+            async for record in self._queued():
+                if not self._batcher.is_live(record.action_id):
                     yield self._restore(record)
-            if not page:
-                if self._finishing.is_set():
-                    return
-                await self._news.wait()
+            self._left_cases.clear()
+        finally:
+            self._readers -= 1
+            self._reading_ended.set()
 
-    async def _pause(self) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._finishing.wait(), _PAUSE)
+    def submit_left(self, submission: Submission) -> Submission:
+        """Take in what `left()` has yielded."""
+        return (
+            self._batcher.adopt(submission) if submission.doubted else self._batcher.submit(submission, may_wait=True)
+        )
+
+    @property
+    def holds_older(self) -> bool:
+        """Whether there is anything that a former process left, and nobody has brought back."""
+        return bool(self._left_cases)
+
+    async def wait_for_older(self, case: int | None) -> None:
+        """Wait until a new action of `case` would not overtake an older one.
+
+        Raises:
+            ClientStateError: Nobody brings the older one back.
+        """
+        while case in self._left_cases:
+            if not self._readers:
+                raise ClientStateError(
+                    f"The journal holds an older action of case {case}, which a former process left; the new one was "
+                    "not sent; call resume(), and submit it again."
+                )
+            self._reading_ended.clear()
+            await self._reading_ended.wait()
+
+    async def _queued(self) -> AsyncIterator[JournalRecord]:
+        after = 0
+        while page := await self._journal.queued(after=after, at_most=_PAGE):
+            for record in page:
+                yield record
+            after = page[-1].number
+
+
+def _refuse_conflicts(pairs: Sequence[tuple[Submission, Entry | None]]) -> None:
+    for submission, entry in pairs:
+        if entry is not None and entry.content != content_hash(submission.encoded):
+            raise ActionIdConflictError(
+                f"The action id {submission.action_id!r} was used for an action with other content; nothing was "
+                "enqueued; give it an id of its own."
+            )
+
+
+async def _admission(submission: Submission) -> None:
+    """Wait until a submission has left the hall."""
+    if submission.place is not Place.HALL:
+        return
+    left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def tell(*_: object) -> None:
+        if not left.done():
+            left.set_result(None)
+
+    submission.on_admitted = tell
+    submission.owners.append(tell)
+    await left

@@ -131,6 +131,10 @@ class Pacing:
         """The token is dead, and nobody can put another one into our hands: waiting makes no sense."""
         return self.gate.reason is GateReason.TOKEN and not self._token_is_replaceable()
 
+    def unused(self, actions: int) -> None:
+        """Take note that no POST is made in a lane that was taken for so many actions; it is left all the same."""
+        self.rate.unused(actions)
+
     def leave(self) -> None:
         """Give the lane back."""
         self.in_flight -= 1
@@ -208,7 +212,7 @@ class Pacing:
             if remaining > _RESOLUTION:
                 await asyncio.sleep(min(remaining, max(_RESOLUTION, self._retry.give_up_after / 10)))
                 continue
-            still = await self._probe(reason)
+            still = await self._look(reason)
             if still is None:
                 self.gate.probe_succeeded()
             else:
@@ -217,6 +221,15 @@ class Pacing:
         log.info("The service is there again; sending goes on.")
         self._emit(GateOpened())
         self.wake()
+
+    async def _look(self, reason: GateReason) -> GateReason | None:
+        try:
+            return await self._probe(reason)
+        except Exception as error:
+            # A store of the user's own, most likely. Without this task the gate would stay shut for good, and whoever
+            # waits at it would wait for ever. Not its text: it may hold a token.
+            log.error("The look at the service failed: %s.", type(error).__name__)
+            return reason
 
     def _lose_patience(self, now: float) -> None:
         cutoff = now - self._retry.give_up_after

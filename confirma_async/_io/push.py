@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
+from functools import partial
 from typing import Generic, TypeVar
 
 from .._core.batch import Place, Submission
@@ -18,7 +19,7 @@ from ..errors import (
 )
 from ..models import Action, ActionOutcome
 from ..policies import BatchPolicy
-from .batcher import Batcher
+from .batcher import Batcher, draining_error
 
 __all__ = ["Owner", "Push"]
 
@@ -43,9 +44,8 @@ class Push(Generic[Item]):
         policy: How many may be in hand.
         source: What to read.
         prepare: Makes a submission of an item for an owner, or raises InvalidActionError.
+        submit: Takes a submission in, and returns the one to wait for; None is the batcher's way.
         action_of: The action of an item that cannot be submitted.
-        fatal: Errors that end the reading, and are raised when everything that was read has its end.
-        outlasts_drain: Whether it goes on reading once the client drains.
     """
 
     def __init__(
@@ -56,16 +56,14 @@ class Push(Generic[Item]):
         *,
         prepare: Callable[[Item, Owner], Submission],
         action_of: Callable[[Item], Action],
-        fatal: tuple[type[ConfirmaError], ...] = _FATAL,
-        outlasts_drain: bool = False,
+        submit: Callable[[Submission], Submission] | None = None,
     ) -> None:
         self._batcher = batcher
         self._policy = policy
         self._source = source
         self._prepare = prepare
         self._action_of = action_of
-        self._fatal_kinds = fatal
-        self._outlasts_drain = outlasts_drain
+        self._submit = submit or partial(batcher.submit, may_wait=True)
         self._ended: deque[ActionOutcome] = deque()
         self._in_hand = 0
         """Actions read whose outcome the consumer has not taken."""
@@ -73,31 +71,39 @@ class Push(Generic[Item]):
         self._consumer_wakes = asyncio.Event()
         self._reader_wakes = asyncio.Event()
         self._fatal: ConfirmaError | None = None
+        self._was_drained = False
 
     async def outcomes(self) -> AsyncGenerator[ActionOutcome, None]:
         """Yield every outcome; then raise what ended the reading, if anything did."""
         reader = asyncio.create_task(self._read(), name="confirma-push")
         reader.add_done_callback(lambda _: self._consumer_wakes.set())
         gave_up = False
-        try:
-            while True:
-                while self._ended:
-                    outcome = self._ended.popleft()
-                    self._in_hand -= 1
-                    self._reader_wakes.set()
-                    yield outcome
-                if self._fatal is not None and not gave_up:
-                    gave_up = True
-                    await self._stop(reader, _NO_SENSE)
-                    self._batcher.abandon_owned_by(self._take_end, _NO_SENSE)
-                elif reader.done() and self._in_hand == 0:
-                    break
-                else:
-                    self._consumer_wakes.clear()
-                    await self._consumer_wakes.wait()
-        finally:
-            await self._stop(reader, "the consumer of push() stopped")
+        with self._batcher.reading(partial(self._stop_reading, reader)):
+            try:
+                while True:
+                    while self._ended:
+                        outcome = self._ended.popleft()
+                        self._in_hand -= 1
+                        self._reader_wakes.set()
+                        yield outcome
+                    if self._fatal is not None and not gave_up:
+                        gave_up = True
+                        await self._stop(reader, _NO_SENSE)
+                        self._batcher.abandon_owned_by(self._take_end, _NO_SENSE)
+                    elif reader.done() and self._in_hand == 0:
+                        break
+                    else:
+                        self._consumer_wakes.clear()
+                        await self._consumer_wakes.wait()
+            finally:
+                await self._stop(reader, "the consumer of push() stopped")
         self._raise_end(reader)
+
+    def _stop_reading(self, reader: "asyncio.Task[None]") -> None:
+        """The client drains: what would be read is not taken in any more."""
+        if not reader.done():
+            self._was_drained = True
+            reader.cancel()
 
     async def _stop(self, reader: "asyncio.Task[None]", reason: str) -> None:
         """Stop reading, and take back what is not sealed."""
@@ -112,6 +118,8 @@ class Push(Generic[Item]):
         if self._fatal is not None:
             # A copy of its own for this consumer: the outcomes share the original.
             raise type(self._fatal)(*self._fatal.args) from self._fatal
+        if self._was_drained and reader.cancelled():
+            raise draining_error()
         if reader.cancelled():
             # Not by us: the source itself was cancelled, and has not been read to its end.
             raise asyncio.CancelledError("the source of push() was cancelled")
@@ -152,7 +160,7 @@ class Push(Generic[Item]):
     def _take_in(self, item: Item) -> None:
         try:
             submission = self._prepare(item, self._take_end)
-            self._last = self._batcher.submit(submission, may_wait=True, outlasts_drain=self._outlasts_drain)
+            self._last = self._submit(submission)
             self._in_hand += 1
         except (InvalidActionError, ActionIdConflictError) as error:
             self._take_end(self._batcher.settle(self._refused(item, error)))
@@ -182,7 +190,7 @@ class Push(Generic[Item]):
 
     def _take_end(self, outcome: ActionOutcome) -> None:
         self._ended.append(outcome)
-        if self._fatal is None and isinstance(outcome.error, self._fatal_kinds):
+        if self._fatal is None and isinstance(outcome.error, _FATAL):
             self._fatal = outcome.error
         self._consumer_wakes.set()
 

@@ -70,6 +70,9 @@ class Reconciling:
         try:
             async with asyncio.timeout(self._policy.look_timeout):
                 return await self._reconciler.probe(action, evidence)
-        except Exception as error:  # The user's code: whatever it raises, nothing was seen.
+        except (Exception, asyncio.CancelledError) as error:  # The user's code: whatever it raises, nothing was seen.
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise
             log.warning("The reconciler failed: %s.", type(error).__name__)
             return Finding.UNCLEAR

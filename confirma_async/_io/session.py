@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+import zlib
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from io import BytesIO
 from typing import Any
@@ -75,7 +76,8 @@ class Session:
         self._timeouts = timeouts
         self._connector = connector
         self._session: aiohttp.ClientSession | None = None
-        self._running: set[asyncio.Timeout] = set()
+        self._running: dict[asyncio.Timeout, bool] = {}
+        """What ends an attempt that is in flight, and whether it may be aborted."""
 
     async def open(self, token_middleware: aiohttp.ClientMiddlewareType) -> None:
         """Open the session; from now on it belongs to the running loop."""
@@ -90,32 +92,45 @@ class Session:
             connector_owner=self._connector is None,
             timeout=aiohttp.ClientTimeout(total=timeouts.total, connect=timeouts.connect, sock_read=timeouts.read),
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"Accept": "application/json", "User-Agent": f"confirma_async/{__version__}"},
+            headers={
+                "Accept": "application/json",
+                "Accept-Encoding": "gzip",
+                "User-Agent": f"confirma_async/{__version__}",
+            },
+            # aiohttp expands all that arrived at once, and that may be a thousand times as much.
+            auto_decompress=False,
             trace_configs=[trace_config()],
             middlewares=(token_middleware, stop_repeats),
         )
 
     async def close(self) -> None:
-        """Close the session and, unless it was borrowed, its pool. A second call does nothing."""
+        """Close the session and, unless it was borrowed, its pool. A second call does nothing.
+
+        Attempts that are in flight are ended, each with its evidence; on a borrowed pool they would go on.
+        """
         if self._session is not None:
+            self._end(self._running)
             await self._session.close()
 
     @asynccontextmanager
     async def _abortable(self, abortable: bool) -> AsyncIterator[None]:
         async with asyncio.timeout(None) as timeout:
-            if abortable:
-                self._running.add(timeout)
+            self._running[timeout] = abortable
             try:
                 yield
             finally:
-                self._running.discard(timeout)
+                del self._running[timeout]
 
     def abort(self) -> None:
         """End every attempt that is in flight; each still returns what was observed of it.
 
         Attempts with a token of their own are left alone: a renewal's answer is the only copy of the new token.
         """
-        for timeout in tuple(self._running):
+        self._end([timeout for timeout, abortable in self._running.items() if abortable])
+
+    @staticmethod
+    def _end(timeouts: Iterable[asyncio.Timeout]) -> None:
+        for timeout in timeouts:
             if not timeout.expired():
                 timeout.reschedule(asyncio.get_running_loop().time())
 
@@ -179,19 +194,45 @@ def _payload(body: bytes | None) -> "bytes | BytesIO | None":
     return body if body is None or len(body) <= _LARGEST_PIECE else BytesIO(body)
 
 
+class _Expander:
+    """Takes an answer's body in, expanded, as far as there is room for it."""
+
+    def __init__(self, encoding: str) -> None:
+        is_compressed = encoding.strip().lower() in ("gzip", "x-gzip", "deflate")
+        # 32 more: it sees from the first bytes which of the two forms this is.
+        self._inflater = zlib.decompressobj(zlib.MAX_WBITS + 32) if is_compressed else None
+        self.body = bytearray()
+        self.is_whole = True
+        """Whether the body, if it has ended, is all of it."""
+        self.overflows = False
+
+    def take(self, chunk: bytes) -> None:
+        """Add what `chunk` expands to.
+
+        Raises:
+            zlib.error: It is not compressed as its header says.
+        """
+        room = MAX_ANSWER_BYTES + 1 - len(self.body)
+        inflater = self._inflater
+        self.body += chunk[:room] if inflater is None else inflater.decompress(chunk, room)
+        self.overflows = len(self.body) > MAX_ANSWER_BYTES
+        del self.body[MAX_ANSWER_BYTES:]
+        # A compressed body says where it ends, and nothing may follow.
+        is_ended = inflater is None or (inflater.eof and not inflater.unused_data)
+        self.is_whole = is_ended and not self.overflows
+
+
 async def _read(response: aiohttp.ClientResponse) -> tuple[bytes, bool]:
     """The body as far as it came, and whether that is all. The status has been read: nothing here may lose it."""
-    chunks: list[bytes] = []
-    size = 0
+    expander = _Expander(response.headers.get("Content-Encoding", ""))
     try:
         async for chunk in response.content.iter_any():
-            size += len(chunk)
-            if size > MAX_ANSWER_BYTES:
-                return b"".join(chunks), False
-            chunks.append(chunk)
-    except (aiohttp.ClientError, TimeoutError, OSError):
-        return b"".join(chunks), False
-    return b"".join(chunks), True
+            expander.take(chunk)
+            if expander.overflows:
+                break
+    except (aiohttp.ClientError, TimeoutError, OSError, zlib.error):
+        return bytes(expander.body), False
+    return bytes(expander.body), expander.is_whole
 
 
 def _name_of(error: BaseException) -> str:

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 _PAGE = 500
 
-_LOCK_SECONDS = 0.2
+_LOCK_PAUSES = (0.02, 0.05, 0.1, 0.0)
 """Somebody who only looks whether it is in use holds the lock for a moment."""
 
 
@@ -32,8 +32,8 @@ class SqliteJournal:
     """Keeps the state of every action in a file, so that after a crash nothing is sent twice, and nothing is lost.
 
     Give it to a `ConfirmaClient`, which opens and closes it; or open it by itself, as an asynchronous context manager,
-    to look at what is unknown, and to settle it. Several clients of one event loop may share one instance; another
-    process, or another instance, is refused while this one is open.
+    to look at what is unknown, and to settle it. While it is open it is refused to everybody else: to another client,
+    another instance of the same path, another process.
 
     The file holds the contents of the actions that were not accepted, comments included, and has the mode 0600. An
     accepted action leaves its id and a hash. Beside the file stand its write-ahead log (`-wal`, `-shm`) while it is
@@ -54,17 +54,13 @@ class SqliteJournal:
         self._path = Path(os.path.realpath(path))
         self._account = account
         self._file = JournalFile(self._path, durability=durability)
-        self._lock = FileLock(f"{self._path}.lock", timeout=_LOCK_SECONDS, mode=0o600, thread_local=False)
-        self._opening = asyncio.Lock()
-        self._users = 0
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lock = FileLock(f"{self._path}.lock", mode=0o600, thread_local=False)
         self._thread: ThreadPoolExecutor | None = None
         self._together: list[Callable[[], Any]] | None = None
         """The changes that the next transaction will hold."""
         self._writing: asyncio.Task[list[Any]] | None = None
         """The newest transaction; the one before it comes first."""
-        self._interrupted: list[JournalRecord] = []
-        self.last_left = 0
+        self._interrupted: Sequence[JournalRecord] = ()
 
     def __repr__(self) -> str:
         return f"SqliteJournal({str(self._path)!r})"
@@ -80,61 +76,58 @@ class SqliteJournal:
             JournalError: It is in use, damaged, of another target, of another version of this package, or cannot be
                 read or written. Nothing of it was changed.
         """
+        if self._thread is not None:
+            raise self._in_use()
         if target is not None:
             target = evolve(target, account=self._account)
-        async with self._opening:
-            loop = asyncio.get_running_loop()
-            if self._loop not in (None, loop):
-                raise JournalError(f"The journal {self._path} is in use on another event loop; open one on each.")
-            if self._users == 0:
-                await asyncio.to_thread(self._take_lock)
-                self._thread = ThreadPoolExecutor(1, thread_name_prefix="confirma-journal")
-                try:
-                    self.last_left = await self._look(lambda: self._file.open(target))
-                    self._interrupted = await self._change(lambda: self._file.recover(time.time()))
-                except BaseException:
-                    await self._let_go()
-                    raise
-                self._loop = loop
-            elif target is not None:
-                await self._change(lambda: self._file.bind(target))
-            self._users += 1
+        thread = self._thread = ThreadPoolExecutor(1, thread_name_prefix="confirma-journal")
+        try:
+            await self._take_lock()
+            await self._look(lambda: self._file.open(target))
+            self._interrupted = await self._change(lambda: self._file.recover(time.time()))
+        except BaseException:
+            await self._let_go(thread)
+            raise
 
-    def _take_lock(self) -> None:
+    async def _take_lock(self) -> None:
         if not self._path.parent.is_dir():
             # The lock would make it, and a misspelt path would look like a new journal.
             raise JournalError(f"The journal {self._path} could not be opened: there is no such folder.")
-        try:
-            self._lock.acquire()
-        except Timeout:
-            raise JournalError(
-                f"The journal {self._path} is in use by another process, or twice in this one; nothing was sent; wait "
-                "for its end, or name another file."
-            ) from None
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise JournalError(f"The journal {self._path} could not be locked: {reason}.") from error
+        for pause in _LOCK_PAUSES:
+            try:
+                self._lock.acquire(timeout=0)
+            except Timeout:
+                await asyncio.sleep(pause)
+            except OSError as error:
+                reason = error.strerror or type(error).__name__
+                raise JournalError(f"The journal {self._path} could not be locked: {reason}.") from error
+            else:
+                return
+        raise self._in_use()
 
     async def close(self) -> None:
-        """See `Journal.close`. A call too many does nothing."""
-        async with self._opening:
-            if self._users == 0:
-                return
-            self._users -= 1
-            if self._users == 0:
-                if self._writing is not None:
-                    await asyncio.wait([self._writing])
-                await self._let_go()
+        """See `Journal.close`. A second call does nothing."""
+        thread = self._thread
+        if thread is None:
+            return
+        while self._writing is not None and not self._writing.done():
+            await asyncio.wait([self._writing])
+        await self._let_go(thread)
 
-    async def _let_go(self) -> None:
-        thread, self._thread = self._thread, None
-        self._loop = None
-        assert thread is not None
+    async def _let_go(self, thread: ThreadPoolExecutor) -> None:
+        """Close the file and give the lock back, also if that is cancelled."""
+        self._thread = self._together = self._writing = None
+
+        def let_go() -> None:
+            try:
+                self._file.close()
+            finally:
+                self._lock.release()
+
         try:
-            await asyncio.get_running_loop().run_in_executor(thread, self._file.close)
+            await asyncio.shield(asyncio.get_running_loop().run_in_executor(thread, let_go))
         finally:
             thread.shutdown(wait=False)
-            self._lock.release()
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -162,13 +155,13 @@ class SqliteJournal:
         attempts, now = _attempts(submissions), time.time()
         return await self._change(lambda: self._file.enqueue(attempts, now))
 
-    async def queued(self, *, after: int, up_to: int | None, at_most: int) -> Sequence[JournalRecord]:
+    async def queued(self, *, after: int, at_most: int) -> Sequence[JournalRecord]:
         """See `DurableJournal.queued`."""
-        return await self._look(lambda: self._file.records(State.QUEUED, after=after, up_to=up_to, at_most=at_most))
+        return await self._look(lambda: self._file.records(State.QUEUED, after=after, at_most=at_most))
 
     async def take_interrupted(self) -> Sequence[JournalRecord]:
         """See `DurableJournal.take_interrupted`."""
-        interrupted, self._interrupted = self._interrupted, []
+        interrupted, self._interrupted = self._interrupted, ()
         return interrupted
 
     # --- for a person -------------------------------------------------------------------------------------------------
@@ -189,7 +182,7 @@ class SqliteJournal:
         """Yield the actions in `state`, in order of submission; those that enter it meanwhile may be among them."""
         after = 0
         while page := await self._look(
-            lambda: self._file.records(state, after=after, up_to=None, at_most=_PAGE)  # noqa: B023 - run at once
+            lambda: self._file.records(state, after=after, at_most=_PAGE)  # noqa: B023 - run at once
         ):
             for record in page:
                 yield record
@@ -267,11 +260,13 @@ class SqliteJournal:
         self._together.append(change)
         assert self._writing is not None
         try:
-            results = await asyncio.shield(self._writing)
+            result = (await asyncio.shield(self._writing))[index]
         except JournalError as error:
             # Each of those who share it raises an error of its own.
             raise JournalError(*error.args) from error.__cause__
-        made: T = results[index]
+        if isinstance(result, JournalError):
+            raise result
+        made: T = result
         return made
 
     async def _write(
@@ -281,6 +276,12 @@ class SqliteJournal:
             await asyncio.wait([after])
         self._together = None
         return await self._look(lambda: self._file.in_transaction(changes))
+
+    def _in_use(self) -> JournalError:
+        return JournalError(
+            f"The journal {self._path} is in use by another process, or twice in this one; nothing was sent; wait for "
+            "its end, or name another file."
+        )
 
     def _not_open(self) -> JournalError:
         return JournalError(f"The journal {self._path} is not open.")

@@ -21,6 +21,9 @@ from .token_store import TokenStore, check_token
 
 __all__ = ["HeldToken", "TokenKeeper"]
 
+_CHECK_SECONDS = 1.0
+"""How long a renewal may go on, once its answer is kept, while the client waits to be closed."""
+
 
 @frozen
 class HeldToken:
@@ -52,11 +55,13 @@ class TokenKeeper:
         self._on_renewed = on_renewed
         self._running: asyncio.Task[HeldToken] | None = None
         self._unsaved: TokenRecord | None = None
-        """What the store refused to keep. It is saved before anything else happens."""
+        """What the store should hold by now, and refused to keep. It is saved before anything else happens."""
         self._failures = 0
         self._refused_generation = 0
-        self._has_asked = False
-        """Whether the renewal that runs has asked the service: ending it now might lose the new token."""
+        self._nothing_at_stake = asyncio.Event()
+        """Cleared from when the service is asked for a new token until the answer is kept: ending it might lose it."""
+        self._nothing_at_stake.set()
+        self._is_finishing = False
         self.renewals = 0
 
     @property
@@ -94,17 +99,25 @@ class TokenKeeper:
         return record
 
     async def _completed(self, store: TokenStore, record: TokenRecord) -> TokenRecord:
-        """The record with the token that the store refused to keep earlier, if there is one, now that it keeps it.
+        """The record as it should be by now, if the store refused to keep that earlier, now that it keeps it.
 
         If the store's own token was replaced meanwhile, by a person or another process, that one counts.
         """
         unsaved = self._unsaved
-        if unsaved is not None and unsaved.current == record.current:
-            assert unsaved.candidate is not None
-            record = record.with_candidate(unsaved.candidate)
+        if unsaved is not None and unsaved.current == record.current and record.candidate is None:
+            record = unsaved
             await store.save(record)
         self._unsaved = None
         return record
+
+    async def _save(self, store: TokenStore, record: TokenRecord, *, intended: TokenRecord) -> None:
+        """Save `record`. Where that fails, `intended` is kept in mind, and saved before anything else happens.
+
+        It may be the only copy of a new token, which is not used before it is kept.
+        """
+        self._unsaved = intended
+        await store.save(record)
+        self._unsaved = None
 
     # --- renewal --------------------------------------------------------------------------------------------------
 
@@ -131,27 +144,41 @@ class TokenKeeper:
     async def _shared(self, sent: HeldToken | None) -> HeldToken:
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._replace(sent), name="confirma-token-renewal")
-        try:
-            return await asyncio.shield(self._running)
-        except asyncio.CancelledError:
-            if self._running.cancelled():
-                raise _not_now("the client was closed") from None
-            raise
+            self._running.add_done_callback(_look_at_error)
+        renewal = self._running
+        # Not `shield`: with it, a caller who is cancelled together with the renewal could not tell whose end that is.
+        await asyncio.wait([renewal])
+        if renewal.cancelled():
+            raise _not_now("the client was closed")
+        return renewal.result()
 
     async def finish(self) -> None:
-        """Wait for a renewal that runs, and keep what is not kept yet: it is the only copy of the new token."""
-        if self._running is not None:
-            if not self._has_asked:
-                self._running.cancel()
-            await asyncio.wait([self._running])
-            if not self._running.cancelled() and (error := self._running.exception()) is not None:
-                log.error("The renewal that close() waited for failed: %s", error)
+        """Wait for the answer to a renewal that runs, and keep what is not kept yet: it is the only copy of the token.
+
+        What comes after that, and what has not begun, is cut short: what is kept tells the next client how to go on.
+        """
+        self._is_finishing = True
+        if self._running is not None and not self._running.done():
+            await self._finish(self._running)
         if self._store is not None and self._unsaved is not None:
-            try:
-                async with self._store.lock(self._timeouts.renew_lock):
-                    await self._bound(self._store)
-            except TokenStoreError as error:
-                log.error("A renewed token is lost, because its store cannot keep it: %s", error)
+            await self._save_at_last(self._store)
+
+    async def _finish(self, renewal: "asyncio.Task[HeldToken]") -> None:
+        if not self._nothing_at_stake.is_set():
+            await self._nothing_at_stake.wait()
+            await asyncio.wait([renewal], timeout=_CHECK_SECONDS)
+        renewal.cancel()
+        await asyncio.wait([renewal])
+        if not renewal.cancelled() and (error := renewal.exception()) is not None:
+            log.error("The renewal that close() waited for failed: %s", error)
+
+    async def _save_at_last(self, store: TokenStore) -> None:
+        try:
+            async with store.lock(self._timeouts.renew_lock):
+                await self._bound(store)
+        except TokenStoreError as error:
+            is_lost = self._unsaved is not None and self._unsaved.candidate is not None
+            log.error("%s%s", "A renewed token is lost, because its store cannot keep it: " if is_lost else "", error)
 
     async def _replace(self, sent: HeldToken | None) -> HeldToken:
         store = self._store
@@ -164,7 +191,6 @@ class TokenKeeper:
                 ),
                 dead=True,
             )
-        self._has_asked = False
         try:
             async with store.lock(self._timeouts.renew_lock):
                 return await self._replace_locked(store, sent)
@@ -187,44 +213,47 @@ class TokenKeeper:
         return await self._renew(store, record)
 
     async def _renew(self, store: TokenStore, record: TokenRecord) -> HeldToken:
-        # Written before the service is asked: it proves that the store can be written, and a process that is killed in
-        # between leaves word for the next one.
-        self._has_asked = True
-        await store.save(record.begun())
-        exchange = await self._session.exchange(renew_token(), token=record.current)
-        token = renewed_token(exchange.json()) if exchange.body_is_whole else None
-        renewal = judge_renewal(exchange.evidence, token)
+        if self._is_finishing:
+            raise _not_now("the client is being closed")
+        self._nothing_at_stake.clear()
+        try:
+            renewal, kept, status = await self._ask(store, record)
+        finally:
+            self._nothing_at_stake.set()
         if renewal is Renewal.RENEWED:
-            assert token is not None
-            kept = record.with_candidate(token)
-            await self._save_new(store, kept)
-            return self._use(self._require_new(await self._settled(store, kept), token), renewed=True)
+            return self._use(self._require_new(await self._settled(store, kept), kept.candidate), renewed=True)
         if renewal is Renewal.IN_DOUBT:
-            return await self._renew_after_doubt(store, record.begun())
-        await store.save(record)
+            return await self._renew_after_doubt(store, kept)
         if renewal is Renewal.NOT_HANDLED:
             raise _not_now()
         self._failures += 1
-        reason = f"the service refuses to renew it ({exchange.evidence.status})"
-        raise self._failed(reason)
+        raise self._failed(f"the service refuses to renew it ({status})")
+
+    async def _ask(self, store: TokenStore, record: TokenRecord) -> tuple[Renewal, TokenRecord, int | None]:
+        """Ask for a new token, and keep what came of it: what the attempt showed, the record kept, the status."""
+        # Written before the service is asked: it proves that the store can be written, and a process that is killed in
+        # between leaves word for the next one. A store that fails half-way may keep the mark: we know better.
+        await self._save(store, record.begun(), intended=record)
+        exchange = await self._session.exchange(renew_token(), token=record.current)
+        token = renewed_token(exchange.json()) if exchange.body_is_whole else None
+        renewal, status = judge_renewal(exchange.evidence, token), exchange.evidence.status
+        if renewal is Renewal.IN_DOUBT:
+            return renewal, record.begun(), status
+        if renewal is Renewal.RENEWED:
+            assert token is not None
+            record = record.with_candidate(token)
+        await self._save(store, record, intended=record)
+        return renewal, record, status
 
     def _failed(self, reason: str) -> TokenUnusableError:
         """What a renewal that failed means: a few in a row are a dead token."""
         return _dead(reason) if self._failures >= MAX_FAILURES else _not_now(reason, AuthenticationError)
 
-    def _require_new(self, record: TokenRecord, token: str) -> TokenRecord:
+    def _require_new(self, record: TokenRecord, token: str | None) -> TokenRecord:
         """The record, if `token` was found good and promoted."""
         if record.current != token:
             raise self._failed("the service refuses the very token that it issued")
         return record
-
-    async def _save_new(self, store: TokenStore, record: TokenRecord) -> None:
-        try:
-            await store.save(record)
-        except TokenStoreError:
-            # The only copy of the new token is ours now. It is kept until the store takes it, and not used before.
-            self._unsaved = record
-            raise
 
     async def _renew_after_doubt(self, store: TokenStore, record: TokenRecord) -> HeldToken:
         """A renewal may have been carried out, and its answer is lost: check the old token before asking again."""
@@ -268,19 +297,22 @@ class TokenKeeper:
         return await self._check(self._held.token)
 
     async def revive(self) -> bool:
-        """Whether a dead token has become good again, or was replaced in the store by one that is."""
-        if self._store is not None:
-            try:
-                async with self._store.lock(self._timeouts.renew_lock):
-                    record = await self._settled(self._store, await self._bound(self._store))
-            except (TokenStoreError, TokenUnusableError):
-                return False
-            if record.current != self._held.token:
-                self._failures = 0
-                self._use(record, renewed=False)
-                # Somebody put it there: as with a candidate, only a clear no distrusts it.
-                return await self.check() is not Check.INVALID
-        return await self.check() is Check.VALID
+        """Whether a dead token has become good again, or has a successor by now.
+
+        Somebody may have put one into the store; or it was the store that stood in the way of a renewal, and no longer
+        does. A service that refused to renew often enough is not asked again.
+        """
+        dead = self._held
+        if await self._check(dead.token) is Check.VALID:
+            return True
+        if self._store is None:
+            return False
+        try:
+            await self.successor_of(dead)
+        except TokenUnusableError:
+            return False
+        # Somebody put it there: as with a candidate, only a clear no distrusts it.
+        return await self.check() is not Check.INVALID
 
     # --- use ------------------------------------------------------------------------------------------------------
 
@@ -303,6 +335,12 @@ class TokenKeeper:
             # Many lanes may have replayed with it; it is one renewal that failed.
             self._refused_generation = held.generation
             self._failures += 1
+
+
+def _look_at_error(renewal: "asyncio.Task[HeldToken]") -> None:
+    """Keep asyncio from complaining of an error that nobody is left to be told."""
+    if not renewal.cancelled():
+        renewal.exception()
 
 
 def _dead(reason: str) -> TokenUnusableError:

@@ -4,12 +4,13 @@ import asyncio
 import os
 import stat
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ParamSpec, Protocol, TypeVar
 
-from filelock import AsyncFileLock, Timeout
+from filelock import FileLock, Timeout
 
 from .._core.token import TokenRecord
 from .._core.wire import JsonError, decode_json, encode_json
@@ -17,6 +18,12 @@ from ..codes import Environment
 from ..errors import ConfigurationError, TokenStoreError
 
 __all__ = ["FileTokenStore", "MemoryTokenStore", "TokenStore", "check_token"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_LOOK_EVERY = 0.05
+"""Seconds between two tries at a lock that another process holds."""
 
 
 def check_token(token: str) -> str:
@@ -109,43 +116,59 @@ class FileTokenStore:
     @asynccontextmanager
     async def lock(self, timeout: float) -> AsyncIterator[None]:
         """See `TokenStore.lock`."""
-        between_processes = AsyncFileLock(f"{self._path}.lock", timeout=timeout, mode=0o600)
         async with self._lock:
             if not self._path.parent.is_dir():
                 # The lock would make it, and a misspelt path would look like a place for a token.
                 raise TokenStoreError(f"The token file {self._path} could not be locked: there is no such folder.")
+            between_processes = FileLock(f"{self._path}.lock", mode=0o600, thread_local=False)
             try:
-                await between_processes.acquire()
-            except Timeout:
-                text = (
-                    f"Another process has held the lock of the token file {self._path} for {timeout:g} s; is it hung?"
-                )
-                raise TokenStoreError(text) from None
-            except OSError as error:
-                raise self._failed("locked", error) from error
-            try:
+                await self._acquire(between_processes, timeout)
                 yield
             finally:
-                await between_processes.release()
+                await _to_its_end(between_processes.release)
+
+    async def _acquire(self, between_processes: FileLock, timeout: float) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout
+        while not await _to_its_end(partial(self._try, between_processes)):
+            if loop.time() >= until:
+                raise TokenStoreError(
+                    f"Another process has held the lock of the token file {self._path} for {timeout:g} s; is it hung?"
+                )
+            await asyncio.sleep(_LOOK_EVERY)
+
+    def _try(self, between_processes: FileLock) -> bool:
+        try:
+            between_processes.acquire(blocking=False)
+        except Timeout:
+            return False
+        except OSError as error:
+            raise self._failed("locked", error) from error
+        return True
 
     async def load(self) -> TokenRecord:
         """See `TokenStore.load`."""
-        return await asyncio.to_thread(self._load)
+        return await _to_its_end(self._load)
 
     async def save(self, record: TokenRecord) -> None:
         """See `TokenStore.save`."""
-        await asyncio.to_thread(self._save, record)
+        await _to_its_end(self._save, record)
 
     def _load(self) -> TokenRecord:
         try:
-            text = self._path.read_text("utf-8").strip()
+            content = self._path.read_bytes()
         except OSError as error:
             raise self._failed("read", error) from error
-        except UnicodeDecodeError:
-            raise TokenStoreError(f"The token file {self._path} is not text; it must hold the token.") from None
-        return self._from_json(text) if text.startswith("{") else TokenRecord(current=self._checked(text))
+        text = _decoded(content)
+        if text is None:
+            raise TokenStoreError(f"The token file {self._path} is not text; it must hold the token.")
+        record = self._from_json(text) if text.startswith("{") else TokenRecord(current=self._checked(text))
+        if record is None:
+            raise TokenStoreError(f"The token file {self._path} is damaged; write the token into it, and nothing else.")
+        return record
 
-    def _from_json(self, text: str) -> TokenRecord:
+    def _from_json(self, text: str) -> TokenRecord | None:
+        """The record; None where it cannot be read. No error of a reader is passed on: it may quote the file."""
         try:
             members: dict[str, Any] = decode_json(text)
             environment, candidate = members.get("environment"), members.get("candidate")
@@ -156,8 +179,7 @@ class FileTokenStore:
                 renewing=members.get("renewing") is True,
             )
         except (JsonError, KeyError, ValueError, AttributeError, TypeError):
-            text = f"The token file {self._path} is damaged; write the token into it, and nothing else."
-            raise TokenStoreError(text) from None
+            return None
 
     def _checked(self, token: object) -> str:
         if not isinstance(token, str):
@@ -183,6 +205,33 @@ class FileTokenStore:
     def _failed(self, verb: str, error: OSError) -> TokenStoreError:
         reason = error.strerror or type(error).__name__
         return TokenStoreError(f"The token file {self._path} could not be {verb}: {reason}.")
+
+
+async def _to_its_end(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run `function` in a thread, and wait for its end also when the caller is cancelled meanwhile.
+
+    A write that went on behind the back of one who gave up would do so without the lock, and might take the place of
+    a newer token; a lock that was won that way would never be let go of.
+    """
+    running = asyncio.get_running_loop().run_in_executor(None, partial(function, *args, **kwargs))
+    cancelled: asyncio.CancelledError | None = None
+    while not running.done():
+        try:
+            await asyncio.wait([running])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is None:
+        return running.result()
+    running.exception()  # Looked at, so that asyncio does not complain: nobody is left to raise it to.
+    raise cancelled
+
+
+def _decoded(content: bytes) -> str | None:
+    """The text in a file, without white space around it; None if it is none."""
+    try:
+        return content.decode().strip()
+    except UnicodeDecodeError:
+        return None
 
 
 def _replace(path: Path, content: bytes) -> None:

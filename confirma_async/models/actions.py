@@ -30,6 +30,8 @@ __all__ = [
 
 _AMOUNT_TEXT = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,6})?")
 
+_DATE_LIKE = re.compile(r"[0-9]{1,4}([-./])[0-9]{1,2}\1[0-9]{1,4}")
+
 MAX_ID_LENGTH = 255
 
 ACTION_ID_KIND = f"a string of 1 to {MAX_ID_LENGTH} printable characters"
@@ -39,7 +41,7 @@ MAX_MAGNITUDE = 10**3
 
 
 def _reject(instance: object, attribute: "Attribute[Any]", expected: str, value: object) -> InvalidFieldError:
-    found = f"a {type(value).__name__}"
+    found = f"a {value.__name__ if isinstance(value, type) else type(value).__name__}"
     if isinstance(value, float | Decimal | date) or (isinstance(value, int) and value.bit_length() <= 128):
         found = f"{value!r}"
     if len(found) > 60:
@@ -49,7 +51,8 @@ def _reject(instance: object, attribute: "Attribute[Any]", expected: str, value:
 
 def _is_text(instance: object, attribute: "Attribute[Any]", value: object) -> None:
     if type(value) is not str and not isinstance(value, str):
-        raise _reject(instance, attribute, "a string", value)
+        # Not what it is: a number in the place of a text may be anybody's.
+        raise _reject(instance, attribute, "a string", type(value))
 
 
 def _is_text_or_none(instance: object, attribute: "Attribute[Any]", value: object) -> None:
@@ -116,10 +119,18 @@ def to_date(value: date | str) -> date:
     return value
 
 
+def shown_date(text: str) -> str:
+    """A text that is no date, for a message: shown where it looks like one, and else only measured.
+
+    A personal identity number in the wrong column does not look like one.
+    """
+    return repr(text) if _DATE_LIKE.fullmatch(text) else f"a string of {len(text)} characters"
+
+
 def _is_date(instance: object, attribute: "Attribute[Any]", value: object) -> None:
     if isinstance(value, str):
         name = f"{type(instance).__name__}.{attribute.name}"
-        raise InvalidFieldError(f"{name} takes a date as YYYY-MM-DD, and {value[:20]!r} is none.")
+        raise InvalidFieldError(f"{name} takes a date as YYYY-MM-DD, not {shown_date(value)}.")
     if isinstance(value, datetime) or not isinstance(value, date):
         raise _reject(instance, attribute, "a date or a string YYYY-MM-DD", value)
 
@@ -199,13 +210,14 @@ class DirectPayment(CaseAction):
 
     code: ClassVar[ActionCode] = ActionCode.DIRECTPAYMENT
 
-    payment_method: str = field(validator=_is_text)
+    payment_method: str = field(validator=_is_text, repr=False)
     """How it was paid; "Bankgiro" is the one value the documents show."""
     amount: Decimal = field(converter=to_amount, validator=_is_amount)
     currency: str = field(validator=_is_text)
     """ISO 4217, upper case."""
     payment_date: date = field(converter=to_date, validator=_is_date)
-    reference: str = field(validator=_is_text)
+    reference: str = field(validator=_is_text, repr=False)
+    """The payment's reference; free text of a bank, and therefore in no repr."""
     outstanding_capital_amount: Decimal = field(converter=to_amount, validator=_is_amount)
     """Capital that remains after this payment."""
     outstanding_interest_amount: Decimal = field(converter=to_amount, validator=_is_amount)

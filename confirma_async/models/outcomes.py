@@ -39,6 +39,8 @@ class ActionOutcome:
     """Why it was not accepted; None if it was."""
     from_journal: bool = field(default=False, kw_only=True)
     """Whether the journal knew this end of an earlier submission, so that nothing was sent for this one."""
+    is_queued: bool = field(default=False, kw_only=True)
+    """Whether it is not the end: the action could not be sent now, and stays in the journal for `actions.resume()`."""
 
 
 @frozen(kw_only=True)
@@ -50,7 +52,7 @@ class DrainReport:
     not_applied: int = 0
     unknown: int = 0
     queued: int = 0
-    """Enqueued, and without an end: they stay in the journal, for `actions.resume()` of another client."""
+    """In the journal's charge, and not sent: they stay there, for `actions.resume()` of another client."""
     not_accepted: tuple[ActionOutcome, ...] = field(default=(), repr=False)
     """The first of those that were not accepted, for a person to look at; the counts are complete."""
 

@@ -174,6 +174,16 @@ def test_requests_are_evenly_spaced() -> None:
     assert repr(rate) == "<Rate 4>"
 
 
+def test_a_place_that_is_not_used_is_the_next_ones() -> None:
+    """A batch whose actions all have their end already costs nobody any time."""
+    rate = Rate(RatePolicy(requests_per_second=2, actions_per_second=100))
+    rate.started(10, now=5.0)
+    waiting = rate.wait(5.0)
+    rate.started(80, now=5.0)
+    rate.unused(80)
+    assert rate.wait(5.0) == pytest.approx(waiting)
+
+
 def test_actions_per_second_space_by_size() -> None:
     """A fixed rate of actions makes room after a POST in proportion to its actions."""
     rate = Rate(RatePolicy(actions_per_second=10))

@@ -350,3 +350,26 @@ async def test_a_call_that_waits_at_the_gate_can_be_cancelled(sandbox: Sandbox) 
         assert await first == {"isValid": True, "message": "Token is valid"}
         assert await client.request("GET", "/validate") == {"isValid": True, "message": "Token is valid"}
         assert client.statistics().in_flight_batches == 0
+
+
+async def test_closing_waits_for_a_call_within_its_grace(client: ConfirmaClient, sandbox: Sandbox) -> None:
+    """A call that is in flight has its answer, as a batch has."""
+    sandbox.inject(Fault.slow(0.05), path="/validate")
+    calling = asyncio.create_task(client.request("GET", "/validate"))
+    while not sandbox.requests:
+        await asyncio.sleep(0)
+    await client.close()
+    assert (await calling)["isValid"] is True
+
+
+async def test_closing_does_not_wait_for_a_backoff(sandbox: Sandbox) -> None:
+    """Somebody waits for the end: a pause that the service asked for is cut short."""
+    sandbox.inject(Fault.unavailable(retry_after=100), path=PAYMENTS, times=None)
+    async with client_with(sandbox) as client:
+        calling = asyncio.create_task(client.request("GET", PAYMENTS))
+        while not sandbox.requests:
+            await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            await client.close(0.1)
+            with pytest.raises(ServiceUnavailableError, match=r"sent again|503"):
+                await calling

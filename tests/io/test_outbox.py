@@ -23,20 +23,15 @@ from confirma_async import (
     JournalError,
     JournalState,
     MemoryTokenStore,
+    NotAppliedError,
     NotSubmittedError,
+    QueueFullError,
     RetryPolicy,
     SqliteJournal,
 )
-from confirma_async._io import outbox
 from confirma_async.sandbox import Fault, Sandbox
 from tests.actions import comment, mixed, payment
 from tests.conftest import QUICK_RETRY
-
-
-@pytest.fixture(autouse=True)
-def short_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What came back goes again at once: tests run on a real clock, because the journal's thread does."""
-    monkeypatch.setattr(outbox, "_PAUSE", 0.005)
 
 
 @pytest.fixture
@@ -118,20 +113,37 @@ async def test_it_is_on_disk_when_enqueue_returns(sandbox: Sandbox, path: Path, 
     assert sum(counts.values()) == 30
 
 
-async def test_an_outage_does_not_hold_up_who_enqueues(sandbox: Sandbox, path: Path) -> None:
-    """More than may wait in memory goes to the disk all the same, and out when the service is back."""
+async def test_whoever_enqueues_too_much_waits_for_room(sandbox: Sandbox, path: Path) -> None:
+    """Its actions are kept, and memory stays bounded; the rest of the day goes out when the service is back."""
     sandbox.outage()
     policy = BatchPolicy(linger=0.001, max_waiting_actions=50, max_actions=10)
     async with client_of(sandbox, path, batch=policy) as client:
-        async with asyncio.timeout(5):
-            for start in range(0, 1000, 100):
-                await client.actions.enqueue([comment(start + number) for number in range(1, 101)])
+        enqueueing = [
+            asyncio.create_task(client.actions.enqueue([comment(start + number) for number in range(1, 21)]))
+            for start in range(0, 200, 20)
+        ]
+        done, waiting = await asyncio.wait(enqueueing, timeout=0.3)
+        assert done
+        assert waiting
         assert client.statistics().waiting_actions <= 50
         sandbox.end_outage()
-        await until_ledger_has(sandbox, 950)
+        await asyncio.gather(*enqueueing)
         report = await client.actions.drain()
     assert report.unknown <= 40
-    assert report.accepted + report.unknown == 1000
+    assert report.accepted + report.unknown == report.total == 200
+
+
+async def test_whoever_does_not_want_to_wait_is_told(sandbox: Sandbox, path: Path) -> None:
+    """With `when_full="raise"` nothing of the call is kept."""
+    sandbox.outage()
+    policy = BatchPolicy(linger=0.001, max_waiting_actions=50, max_actions=10, when_full="raise")
+    async with client_of(sandbox, path, batch=policy) as client:
+        with pytest.raises(QueueFullError):
+            for start in range(0, 200, 20):
+                await client.actions.enqueue([comment(start + number) for number in range(1, 21)])
+        report = await client.close(0)
+    counts = await states(path)
+    assert report.total == sum(counts.values()) < 200
 
 
 @pytest.mark.looptime
@@ -186,14 +198,14 @@ async def test_an_action_that_breaks_rules_keeps_all_of_the_call_out(sandbox: Sa
 async def test_what_is_left_when_a_client_closes_stays_in_the_journal(sandbox: Sandbox, path: Path) -> None:
     """It has no end yet: the report counts it as queued, no event ends it, and another client sends it."""
     events: list[Event] = []
-    gone = sandbox.inject(Fault.unavailable(), times=None)
+    await sandbox.stop()
     async with client_of(sandbox, path, events=events) as client:
         await client.actions.enqueue([comment(number) for number in range(1, 301)])
         report = await client.close(0.05)
     assert report.queued == report.total == 300
     assert not [event for event in events if isinstance(event, ActionEnded)]
     assert await states(path) == {JournalState.QUEUED: 300}
-    gone.cancel()
+    await sandbox.start()
     async with client_of(sandbox, path) as client:
         outcomes = [outcome async for outcome in client.actions.resume()]
     assert [outcome.disposition for outcome in outcomes] == [Disposition.ACCEPTED] * 300
@@ -201,14 +213,48 @@ async def test_what_is_left_when_a_client_closes_stays_in_the_journal(sandbox: S
 
 
 async def test_drain_sends_what_was_enqueued_before_it(sandbox: Sandbox, path: Path) -> None:
-    """Also what is on disk, and not read into memory yet."""
+    """Also what waits for room in memory, or for the disk."""
     policy = BatchPolicy(max_waiting_actions=20, max_actions=10)
     async with client_of(sandbox, path, batch=policy) as client:
-        await client.actions.enqueue([comment(number) for number in range(1, 501)])
+        enqueueing = asyncio.create_task(client.actions.enqueue([comment(number) for number in range(1, 501)]))
+        await asyncio.sleep(0)
         report = await client.actions.drain()
+        assert len(await enqueueing) == 500
         with pytest.raises(ClientStateError):
             await client.actions.enqueue([comment(1)])
     assert report.accepted == len(sandbox.ledger) == 500
+
+
+@pytest.mark.parametrize("turns", range(0, 12, 2))
+async def test_an_enqueue_that_races_the_end_is_sent_or_stays_queued(sandbox: Sandbox, path: Path, turns: int) -> None:
+    """Whenever the client closes: what was promised is in the ledger or in the journal, and nothing hangs."""
+    client = client_of(sandbox, path)
+    await client.open()
+    enqueueing = asyncio.create_task(client.actions.enqueue([comment(number) for number in range(1, 31)]))
+    for _ in range(turns):
+        await asyncio.sleep(0.0002)
+    async with asyncio.timeout(5):
+        await client.close(0)
+        results = await asyncio.gather(enqueueing, return_exceptions=True)
+    counts = await states(path)
+    if isinstance(results[0], BaseException):
+        assert isinstance(results[0], ClientStateError | JournalError)
+    else:
+        assert sum(counts.values()) == 30
+    assert set(counts) <= {JournalState.QUEUED, JournalState.ACCEPTED, JournalState.UNKNOWN}
+    assert len(sandbox.ledger) <= counts.get(JournalState.ACCEPTED, 0) + counts.get(JournalState.UNKNOWN, 0)
+
+
+async def test_a_cancelled_enqueue_takes_nothing_back(sandbox: Sandbox, path: Path) -> None:
+    """What it was given is kept, and sent."""
+    async with client_of(sandbox, path) as client:
+        enqueueing = asyncio.create_task(client.actions.enqueue([comment(1, action_id="event")]))
+        await asyncio.sleep(0)
+        enqueueing.cancel()
+        await until_ledger_has(sandbox, 1)
+        await client.actions.enqueue([comment(1, action_id="event")])
+        report = await client.actions.drain()
+    assert (report.accepted, report.total) == (1, 1)
 
 
 async def test_a_journal_in_memory_takes_charge_of_nothing(sandbox: Sandbox) -> None:
@@ -222,10 +268,8 @@ async def test_a_journal_in_memory_takes_charge_of_nothing(sandbox: Sandbox) -> 
             client.actions.resume()
 
 
-async def test_sending_goes_on_after_a_journal_that_could_not_be_written(
-    sandbox: Sandbox, path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """What was queued meanwhile stays, and goes out once there is room on the disk."""
+async def test_what_could_not_be_journaled_is_resumed(sandbox: Sandbox, path: Path) -> None:
+    """It stays queued, and goes out once there is room on the disk, in the same process or another."""
     async with client_of(sandbox, path) as client:
         journal = client._journal
         assert isinstance(journal, SqliteJournal)
@@ -235,16 +279,16 @@ async def test_sending_goes_on_after_a_journal_that_could_not_be_written(
             raise JournalError("The journal could not be written: the disk is full.")
 
         journal._file.begin = full  # type: ignore[assignment, method-assign]
-        await client.actions.enqueue([comment(1), comment(2)])
-        async with asyncio.timeout(5):
-            while "nothing is sent without it" not in caplog.text:
-                await asyncio.sleep(0.002)
+        await client.actions.enqueue([comment(1, action_id="one"), comment(2, action_id="two")])
+        await client.actions.flush()
+        assert client.statistics().not_applied == 0
         journal._file.begin = begin  # type: ignore[method-assign]
-        await client.actions.enqueue([comment(3)])
-        await until_ledger_has(sandbox, 3)
-        report = await client.actions.drain()
-    assert report.accepted == 3
-    assert report.queued == report.not_applied == 0
+        outcomes = [outcome async for outcome in client.actions.resume()]
+    assert [(outcome.action_id, outcome.disposition) for outcome in outcomes] == [
+        ("one", Disposition.ACCEPTED),
+        ("two", Disposition.ACCEPTED),
+    ]
+    assert len(sandbox.ledger) == 2
 
 
 async def test_what_the_service_turned_away_goes_again(sandbox: Sandbox, path: Path) -> None:
@@ -261,16 +305,83 @@ async def test_what_the_service_turned_away_goes_again(sandbox: Sandbox, path: P
     assert [event.disposition for event in ended] == [Disposition.ACCEPTED] * 40
 
 
+async def test_actions_of_a_case_keep_their_order_whoever_submits_them(sandbox: Sandbox, path: Path) -> None:
+    """What is enqueued, sent and pushed stands in one line, also when an earlier action is turned away."""
+    sandbox.inject(Fault.unavailable(), times=3)
+    async with client_of(sandbox, path) as client:
+        await client.actions.enqueue([comment(1, case=7), comment(2, case=7)])
+        sending = asyncio.create_task(client.actions.send(comment(3, case=7)))
+        await asyncio.sleep(0)
+        await client.actions.enqueue([comment(4, case=7)])
+        ends = [outcome.disposition async for outcome in client.actions.push([comment(5, case=7)])]
+        await sending
+    assert ends == [Disposition.ACCEPTED]
+    assert [effect.element["data"]["invoiceNumber"] for effect in sandbox.ledger] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("enqueue_first", [True, False])
+async def test_a_send_of_what_is_enqueued_shares_its_end(sandbox: Sandbox, path: Path, enqueue_first: bool) -> None:
+    """However the service turns it away: it is told no end that is not one."""
+    one = comment(1, action_id="event")
+    sandbox.inject(Fault.unavailable(), times=9)
+    async with client_of(sandbox, path) as client:
+        if enqueue_first:
+            await client.actions.enqueue([one])
+        sending = asyncio.create_task(client.actions.send(one))
+        while not sandbox.posts:
+            await asyncio.sleep(0)
+        await client.actions.enqueue([one])
+        assert (await sending).disposition is Disposition.ACCEPTED
+        report = await client.actions.drain()
+    assert (report.accepted, report.total) == (1, 1)
+    assert len(sandbox.ledger) == 1
+
+
+async def test_a_send_of_what_stays_queued_is_told_so(sandbox: Sandbox, path: Path) -> None:
+    """Its client closed: the action goes out another time, and must not be submitted in another way."""
+    one = comment(1, action_id="event")
+    await sandbox.stop()
+    client = client_of(sandbox, path)
+    await client.open()
+    await client.actions.enqueue([one])
+    sending = asyncio.create_task(client.actions.send(one))
+    await asyncio.sleep(0.02)
+    await client.close(0.02)
+    with pytest.raises(NotAppliedError, match=r"goes out with resume\(\)") as caught:
+        await sending
+    assert caught.value.outcome is not None
+    assert caught.value.outcome.is_queued
+
+
+async def test_an_id_that_waits_with_other_content_is_not_enqueued(sandbox: Sandbox, path: Path) -> None:
+    """Nor sent with other content while it is being enqueued."""
+    async with client_of(sandbox, path, batch=BatchPolicy(linger=0.05)) as client:
+        sending = asyncio.create_task(client.actions.send(comment(1, action_id="event")))
+        await asyncio.sleep(0)
+        with pytest.raises(ActionIdConflictError):
+            await client.actions.enqueue([comment(2, action_id="event")])
+        await sending
+        enqueueing = asyncio.create_task(client.actions.enqueue([comment(3, action_id="other")]))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        with pytest.raises(ActionIdConflictError):
+            await client.actions.send(comment(4, action_id="other"))
+        await enqueueing
+        report = await client.actions.drain()
+    assert (report.accepted, report.queued) == (2, 0)
+    assert await states(path) == {JournalState.ACCEPTED: 2}
+
+
 # --- resume -----------------------------------------------------------------------------------------------------------
 
 
 async def left(sandbox: Sandbox, path: Path, actions: list[Action]) -> None:
-    """Have a client enqueue actions that it cannot send."""
-    outage = sandbox.inject(Fault.unavailable(), times=None)
+    """Have a client enqueue actions that it cannot send, because nobody listens."""
+    await sandbox.stop()
     async with client_of(sandbox, path) as client:
         await client.actions.enqueue(actions)
         await client.close(0)
-    outage.cancel()
+    await sandbox.start()
 
 
 async def test_what_was_left_is_sent_as_it_was(sandbox: Sandbox, path: Path) -> None:
@@ -289,14 +400,74 @@ async def test_resume_of_nothing_is_nothing(sandbox: Sandbox, path: Path) -> Non
         assert [outcome async for outcome in client.actions.resume()] == []
 
 
-async def test_what_this_client_enqueues_is_not_resumed(sandbox: Sandbox, path: Path) -> None:
-    """`resume()` is about former processes; an end is told once."""
+async def test_what_is_under_way_is_not_resumed(sandbox: Sandbox, path: Path) -> None:
+    """`resume()` brings back what nobody is sending; an end is told once."""
     await left(sandbox, path, [comment(1, action_id="left")])
     async with client_of(sandbox, path) as client:
         await client.actions.enqueue([comment(2, action_id="new")])
         assert [outcome.action_id async for outcome in client.actions.resume()] == ["left"]
         await client.actions.drain()
     assert len(sandbox.ledger) == 2
+
+
+async def test_new_actions_do_not_overtake_what_was_left(sandbox: Sandbox, path: Path) -> None:
+    """While `resume()` reads, they wait, whichever way they come; other cases go on."""
+    await left(sandbox, path, [comment(number, case=7) for number in range(1, 101)])
+    async with client_of(sandbox, path, batch=BatchPolicy(max_actions=10, linger=0.001)) as client:
+        resuming = client.actions.resume()
+        first = await anext(resuming)
+        new = [
+            asyncio.create_task(client.actions.send(comment(101, case=7))),
+            asyncio.create_task(client.actions.enqueue([comment(102, case=7)])),
+            asyncio.create_task(client.actions.post([comment(103, case=7)])),
+        ]
+        assert (await client.actions.send(comment(999, case=8))).disposition is Disposition.ACCEPTED
+        rest = [outcome async for outcome in resuming]
+        await asyncio.gather(*new)
+    assert len([first, *rest]) == 100
+    numbers = [effect.element["data"]["invoiceNumber"] for effect in sandbox.ledger.for_case(7)]
+    assert numbers[:100] == list(range(1, 101))
+    assert sorted(numbers[100:]) == [101, 102, 103]
+
+
+async def test_new_actions_are_refused_while_nobody_resumes_older_ones(sandbox: Sandbox, path: Path) -> None:
+    """The error says what to do; other cases are nobody's business."""
+    await left(sandbox, path, [comment(number, case=7) for number in range(1, 101)])
+    async with client_of(sandbox, path, batch=BatchPolicy(max_actions=10, linger=0.001)) as client:
+        for call in (
+            lambda: client.actions.send(comment(101, case=7)),
+            lambda: client.actions.enqueue([comment(101, case=7)]),
+            lambda: client.actions.post([comment(101, case=7)]),
+        ):
+            with pytest.raises(ClientStateError, match=r"call resume\(\)"):
+                await call()
+        outcomes: list[str] = []
+        with pytest.raises(ClientStateError, match="case 7"):
+            async for outcome in client.actions.push([comment(1, case=8), comment(101, case=7)]):
+                outcomes.append(outcome.disposition.name)
+        assert outcomes == ["ACCEPTED"]
+        resuming = client.actions.resume()
+        await anext(resuming)
+        waiting = asyncio.create_task(client.actions.send(comment(101, case=7)))
+        await asyncio.sleep(0.01)
+        await resuming.aclose()
+        if client.actions.outbox is not None and client.actions.outbox.holds_older:
+            with pytest.raises(ClientStateError):
+                await waiting
+        else:
+            await waiting
+
+
+@pytest.mark.looptime
+async def test_what_is_larger_than_the_present_limits_is_sent_alone(sandbox: Sandbox, path: Path) -> None:
+    """It was taken in under other limits; it does not wait for ever, nor hold up anybody."""
+    await left(sandbox, path, [comment(1, text="x" * 3_000), comment(2)])
+    policy = BatchPolicy(max_bytes=1_024, max_waiting_bytes=2_048, linger=0.001)
+    async with client_of(sandbox, path, batch=policy) as client:
+        outcomes = [outcome async for outcome in client.actions.resume()]
+        await client.actions.send(comment(3))
+    assert [outcome.disposition for outcome in outcomes] == [Disposition.ACCEPTED] * 2
+    assert len(sandbox.ledger) == 3
 
 
 async def test_a_consumer_that_stops_leaves_the_rest_queued(sandbox: Sandbox, path: Path) -> None:
@@ -330,7 +501,7 @@ async def test_a_dead_token_ends_resume_and_keeps_what_is_left(sandbox: Sandbox,
 async def test_a_client_that_closes_during_resume_leaves_nobody_waiting(sandbox: Sandbox, path: Path) -> None:
     """Its consumer is told of everything that was read, and what was not sent stays queued."""
     await left(sandbox, path, [comment(number) for number in range(1, 201)])
-    sandbox.inject(Fault.unavailable(), times=None)
+    await sandbox.stop()
     client = client_of(sandbox, path)
     await client.open()
 

@@ -246,3 +246,51 @@ async def test_a_stored_token_that_is_dead_ends_a_push_soon_however_small_it_is(
         assert loop.time() - started < 60.0
     assert set(dispositions([*outcomes])) == {Disposition.NOT_APPLIED}
     assert len(sandbox.ledger) == 0
+
+
+@pytest.mark.parametrize("source_is_silent", [True, False])
+async def test_a_push_ends_when_the_client_drains(
+    sandbox: Sandbox, client: ConfirmaClient, source_is_silent: bool
+) -> None:
+    """However long its source would be silent: what was read has its end, and the rest was not read."""
+
+    async def source() -> AsyncIterator[Action]:
+        yield comment(1)
+        yield comment(2)
+        if source_is_silent:
+            await asyncio.Event().wait()
+
+    outcomes: list[Disposition] = []
+
+    async def consume() -> None:
+        async for outcome in client.actions.push(source()):
+            outcomes.append(outcome.disposition)
+
+    consuming = asyncio.create_task(consume())
+    async with asyncio.timeout(5):
+        while len(sandbox.ledger) < 2:
+            await asyncio.sleep(0.001)
+        await client.actions.drain()
+        if source_is_silent:
+            with pytest.raises(ClientStateError):
+                await consuming
+        else:
+            await consuming
+    assert outcomes == [Disposition.ACCEPTED] * 2
+
+
+async def test_a_push_that_nobody_takes_from_ends_when_the_client_drains(sandbox: Sandbox) -> None:
+    """Its reader does not wait for room for ever; whoever comes back finds the outcomes of what was read."""
+    async with ConfirmaClient(
+        environment=Environment.STAGING,
+        token=sandbox.token,
+        base_url=sandbox.base_url,
+        batch=BatchPolicy(max_actions=5, max_waiting_actions=10),
+    ) as client:
+        outcomes = client.actions.push(comment(number) for number in range(1, 1001))
+        taken = [await anext(outcomes)]
+        report = await client.actions.drain()
+        with pytest.raises(ClientStateError):
+            while True:
+                taken.append(await anext(outcomes))
+    assert len(taken) == report.total == len(sandbox.ledger) < 1000

@@ -22,12 +22,15 @@ from confirma_async import (
     ConfirmaClient,
     Disposition,
     Environment,
+    Evidence,
+    Finding,
     JournalError,
     JournalRecord,
     JournalState,
     MemoryTokenStore,
     OutcomeUnknownError,
     PermissionDeniedError,
+    ReconcilePolicy,
     SqliteJournal,
 )
 from confirma_async._core.journal import JournalTarget
@@ -181,6 +184,20 @@ def test_durability_is_one_of_two(path: Path) -> None:
         SqliteJournal(path, durability="full")  # type: ignore[arg-type]
 
 
+async def test_a_mistake_of_one_is_nobody_elses(sandbox: Sandbox, path: Path) -> None:
+    """What shares a transaction with a change that is refused is kept all the same."""
+    journal = SqliteJournal(path)
+    async with client_of(sandbox, journal) as client:
+        sends = [client.actions.send(comment(number, action_id=f"event-{number}")) for number in range(1, 40)]
+        mistakes = [journal.resolve(["nobody's"], Disposition.ACCEPTED, reason="a slip") for _ in range(20)]
+        results = await asyncio.gather(*sends, *mistakes, return_exceptions=True)
+        with pytest.raises(JournalError):
+            await journal.retry(["nobody's"])
+    assert all(not isinstance(result, BaseException) for result in results[:39])
+    assert all(isinstance(result, JournalError) for result in results[39:])
+    assert await states(path) == {JournalState.ACCEPTED: 39}
+
+
 async def test_concurrent_writes_share_the_wait_for_the_disk(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is asked for while a transaction runs goes into the next one, together."""
     journal = SqliteJournal(path)
@@ -225,14 +242,40 @@ async def test_a_second_instance_is_refused_while_it_is_open(path: Path) -> None
         pass
 
 
-async def test_two_clients_share_one_instance(sandbox: Sandbox, path: Path) -> None:
-    """It stays open until the last of them closes, and an id of one is known to the other."""
+async def test_a_second_client_is_refused_the_same_instance(sandbox: Sandbox, path: Path) -> None:
+    """One after the other they may use it, also on another event loop."""
     journal = SqliteJournal(path)
     async with client_of(sandbox, journal) as one:
-        async with client_of(sandbox, journal) as other:
-            await other.actions.send(comment(1, action_id="event"))
-        assert (await one.actions.send(comment(1, action_id="event"))).from_journal
-    assert len(sandbox.ledger) == 1
+        with pytest.raises(JournalError, match="in use"):
+            await client_of(sandbox, journal).open()
+        await one.actions.send(comment(1, action_id="event"))
+    async with client_of(sandbox, journal) as other:
+        assert (await other.actions.send(comment(1, action_id="event"))).from_journal
+
+
+def test_one_instance_serves_one_event_loop_after_the_other(path: Path) -> None:
+    """What belonged to the first loop is gone with it."""
+    journal = SqliteJournal(path)
+
+    async def use() -> int:
+        async with journal_open(journal):
+            return sum(await asyncio.gather(*(journal.prune(0) for _ in range(5))))
+
+    assert asyncio.run(use()) == asyncio.run(use()) == 0
+
+
+async def test_an_open_that_is_cancelled_leaves_nothing_locked(path: Path) -> None:
+    """Wherever it was."""
+    for turns in range(12):
+        opening = asyncio.create_task(SqliteJournal(path).open(TARGET))
+        for _ in range(turns):
+            await asyncio.sleep(0.0005)
+        if not opening.cancel():
+            break
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        async with journal_open(SqliteJournal(path)):
+            pass
 
 
 HOLDER = """
@@ -271,21 +314,6 @@ async def test_a_second_process_is_refused_until_the_first_is_gone(path: Path, h
     holder.wait()
     async with journal_open(SqliteJournal(path)):
         pass
-
-
-async def test_it_belongs_to_one_event_loop(path: Path) -> None:
-    """Another loop opens one of its own."""
-    journal = SqliteJournal(path)
-
-    def elsewhere() -> str:
-        try:
-            asyncio.run(journal.open(TARGET))
-        except JournalError as error:
-            return str(error)
-        return ""
-
-    async with journal_open(journal):
-        assert "another event loop" in await asyncio.to_thread(elsewhere)
 
 
 # --- what cannot be used --------------------------------------------------------------------------------------------
@@ -376,10 +404,8 @@ async def test_a_damaged_content_is_not_sent(path: Path, sandbox: Sandbox) -> No
             "UPDATE content SET content = CAST(replace(CAST(content AS TEXT), '250.75', '950.75') AS BLOB)"
         )
     connection.close()
-    async with client_of(sandbox, SqliteJournal(path)) as client:
-        with pytest.raises(JournalError, match=r"content of action .* is damaged"):
-            async for _ in client.actions.resume():
-                pass
+    with pytest.raises(JournalError, match=r"content of action .* is damaged"):
+        await client_of(sandbox, SqliteJournal(path)).open()
     assert len(sandbox.ledger) == 0
 
 
@@ -452,6 +478,45 @@ async def test_after_a_crash_what_was_in_flight_is_unknown_and_what_was_queued_i
         "2026-03-22",
     ]
     assert await states(copy) == {JournalState.ACCEPTED: 3, JournalState.UNKNOWN: 1}
+
+
+@pytest.mark.parametrize(
+    ("finding", "end", "state"),
+    [
+        (Finding.APPLIED, Disposition.ACCEPTED, JournalState.ACCEPTED),
+        (Finding.NOT_APPLIED, Disposition.NOT_APPLIED, JournalState.NOT_APPLIED),
+        (Finding.UNCLEAR, Disposition.UNKNOWN, JournalState.UNKNOWN),
+    ],
+)
+async def test_a_reconciler_looks_at_what_was_in_flight(
+    sandbox: Sandbox, path: Path, tmp_path: Path, finding: Finding, end: Disposition, state: JournalState
+) -> None:
+    """What it finds is kept with the reason; meanwhile later actions of the case wait."""
+    copy = tmp_path / "copy"
+    await crashed(sandbox, path, copy)
+
+    class Looking:
+        async def probe(self, action: Action, evidence: Evidence) -> Finding:
+            assert action == payment_of("in flight")
+            assert "dueDate" not in str([effect.element for effect in sandbox.ledger])
+            return finding
+
+    quick = ReconcilePolicy(
+        looks=(0.01, 0.02), look_every=0.02, believe_absence_after=0.02, give_up_after=0.1, look_timeout=1
+    )
+    async with ConfirmaClient(
+        environment=Environment.STAGING,
+        token=MemoryTokenStore(sandbox.token),
+        base_url=sandbox.base_url,
+        journal=SqliteJournal(copy),
+        reconciler=Looking(),
+        reconcile=quick,
+    ) as client:
+        ends = {outcome.action_id: outcome.disposition async for outcome in client.actions.resume()}
+    assert ends == {"in flight": end, "queued": Disposition.ACCEPTED, "queued later": Disposition.ACCEPTED}
+    async with SqliteJournal(copy) as journal:
+        found = {record.action_id: record.reason for record in await records(journal, state)}
+    assert found["in flight"] == ("" if finding is Finding.UNCLEAR else "the reconciler found it so")
 
 
 async def test_a_crash_while_it_is_made_leaves_something_that_can_be_used(path: Path) -> None:

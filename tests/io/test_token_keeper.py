@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,7 @@ from confirma_async import (
     FileTokenStore,
     MemoryTokenStore,
     NotAppliedError,
+    OutcomeUnknownError,
     RetryPolicy,
     ServiceUnavailableError,
     TokenLostError,
@@ -37,6 +39,8 @@ QUICK = RetryPolicy(
     min_backoff=0.001, first_ceiling=0.002, max_ceiling=0.02, first_throttled_ceiling=0.002, max_throttled_ceiling=0.02
 )
 STAGING = Environment.STAGING
+
+HANG_BEFORE_APPLYING = Fault(name="hang_before_applying", delay=math.inf, drops=True)
 
 
 def client(sandbox: Sandbox, token: str | TokenStore | None = None, **settings: Any) -> ConfirmaClient:
@@ -255,6 +259,81 @@ async def test_an_answer_without_a_token_is_a_lost_answer(sandbox: Sandbox, faul
     async with client(sandbox) as confirma:
         with pytest.raises(TokenLostError):
             await confirma.token.renew()
+    assert count(sandbox, "/renew") == 1
+
+
+@pytest.mark.parametrize("fault", [Fault.DROP_AFTER_READING, HANG_BEFORE_APPLYING], ids=lambda fault: fault.name)
+@pytest.mark.parametrize("old_holds", [True, False], ids=["old token holds", "old token is dead"])
+@pytest.mark.looptime
+async def test_a_renewal_that_was_not_applied_is_in_doubt_all_the_same(fault: Fault, *, old_holds: bool) -> None:
+    """Nobody can tell a lost answer from a lost request: it is asked again only if the old token still holds."""
+    async with Sandbox(renewal_kills_old_token=False) as sandbox:
+        store = WatchedStore(sandbox.token)
+        sandbox.inject(fault, path="/renew")
+        async with client(sandbox, store) as confirma:
+            if old_holds:
+                await confirma.token.renew()
+                assert store.kept == bound(sandbox.tokens[1])
+            else:
+                sandbox.expire_token()
+                with pytest.raises(TokenLostError, match="Ask those who issue tokens"):
+                    await confirma.token.renew()
+                assert store.kept == bound(sandbox.tokens[0], renewing=True)
+        assert count(sandbox, "/renew") == (2 if old_holds else 1)
+
+
+SILENT = [
+    Fault.status(404),
+    Fault.status(500),
+    Fault.status(503),
+    Fault.status(200, b"<html></html>"),
+    Fault.DROP_BEFORE_READING,
+    Fault.HANG_AFTER_APPLYING,
+]
+
+
+@pytest.mark.parametrize("silent", SILENT, ids=lambda fault: f"validate {fault.name}")
+@pytest.mark.parametrize("lost", [Fault.DROP_AFTER_APPLYING, Fault.DROP_AFTER_READING], ids=lambda fault: fault.name)
+@pytest.mark.parametrize("old_holds", [True, False], ids=["old token holds", "old token is dead"])
+@pytest.mark.looptime
+async def test_a_renewal_in_doubt_waits_for_a_clear_word_on_the_old_token(
+    silent: Fault, lost: Fault, *, old_holds: bool
+) -> None:
+    """While /validate says nothing, /renew is not asked again and the word of it stays; then it goes on, or is lost."""
+    async with Sandbox(renewal_kills_old_token=False) as sandbox:
+        store = WatchedStore(sandbox.token)
+        sandbox.inject(lost, path="/renew")
+        silence = sandbox.inject(silent, path="/validate", times=None)
+        async with client(sandbox, store) as confirma:
+            if not old_holds:
+                sandbox.expire_token()
+            for _ in range(3):
+                with pytest.raises(ServiceUnavailableError, match="a valid token, written into the store, helps, too"):
+                    await confirma.token.renew()
+            assert store.kept == bound(sandbox.tokens[0], renewing=True)
+            assert count(sandbox, "/renew") == 1
+            silence.cancel()
+            if old_holds:
+                await confirma.token.renew()
+                assert store.kept == bound(sandbox.tokens[-1])
+            else:
+                with pytest.raises(TokenLostError):
+                    await confirma.token.renew()
+        assert count(sandbox, "/renew") == (2 if old_holds else 1)
+
+
+@pytest.mark.looptime
+async def test_a_token_written_into_the_store_ends_the_doubt(sandbox: Sandbox) -> None:
+    """With /validate absent for good a person can still help: what they write into the store is used."""
+    store = WatchedStore(sandbox.token)
+    sandbox.inject(Fault.DROP_AFTER_APPLYING, path="/renew")
+    sandbox.inject(Fault.status(404), path="/validate", times=None)
+    async with client(sandbox, store) as confirma:
+        with pytest.raises(ServiceUnavailableError):
+            await confirma.token.renew()
+        await store.save(TokenRecord(current=sandbox.token))
+        await confirma.actions.send(comment())
+    assert store.kept == bound(sandbox.tokens[1])
     assert count(sandbox, "/renew") == 1
 
 
@@ -525,6 +604,48 @@ async def test_a_store_that_fails_at_promotion_loses_no_token(sandbox: Sandbox) 
     assert count(sandbox, "/renew") == 1
 
 
+@pytest.mark.looptime
+async def test_a_renewal_that_the_store_stopped_is_made_up_for(sandbox: Sandbox) -> None:
+    """What waits behind a token that could not be renewed for want of room goes out by itself once there is room."""
+    store = WatchedStore(sandbox.token)
+    async with client(sandbox, store, retry=RetryPolicy()) as confirma:
+        sandbox.expire_token()
+        store.refuses = lambda _record: True
+        with pytest.raises(NotAppliedError, match="The disk is full"):
+            await confirma.actions.send(comment())
+        waiting = asyncio.create_task(confirma.actions.send(comment(2)))
+        await asyncio.sleep(60)
+        assert not waiting.done()
+        assert count(sandbox, "/renew") == 0
+        store.refuses = lambda _record: False
+        assert (await waiting).disposition is Disposition.ACCEPTED
+    assert count(sandbox, "/renew") == 1
+
+
+@pytest.mark.looptime
+async def test_a_store_that_breaks_as_no_store_should_leaves_nobody_waiting(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error that the protocol does not know ends nothing for good: the gate is looked after, and opens again."""
+    store = WatchedStore(sandbox.token)
+
+    def explode(_record: TokenRecord) -> bool:
+        raise ZeroDivisionError(sandbox.token)
+
+    async with client(sandbox, store, retry=RetryPolicy()) as confirma:
+        sandbox.expire_token()
+        store.refuses = lambda _record: True
+        with pytest.raises(NotAppliedError):
+            await confirma.actions.send(comment())
+        store.refuses = explode
+        waiting = asyncio.create_task(confirma.actions.send(comment(2)))
+        await asyncio.sleep(60)
+        assert "The look at the service failed: ZeroDivisionError." in caplog.text
+        store.refuses = lambda _record: False
+        assert (await waiting).disposition is Disposition.ACCEPTED
+    assert sandbox.tokens[0] not in caplog.text
+
+
 # --- a plain string ---------------------------------------------------------------------------------------------------
 
 
@@ -694,6 +815,24 @@ async def test_a_cancelled_caller_does_not_cancel_the_renewal(sandbox: Sandbox) 
     assert count(sandbox, "/renew") == 1
 
 
+@pytest.mark.looptime
+async def test_a_caller_that_is_cancelled_together_with_its_renewal_ends(sandbox: Sandbox) -> None:
+    """At the end of an event loop everything is cancelled at once, and nothing takes that for a renewal that failed."""
+    confirma = await client(sandbox).open()
+    sandbox.inject(Fault.HANG_AFTER_APPLYING, path="/renew")
+    sandbox.expire_token()
+    sending = asyncio.create_task(confirma.actions.send(comment()))
+    await asyncio.sleep(0.5)
+    tasks = {task.get_name(): task for task in asyncio.all_tasks() if task.get_name().startswith("confirma-")}
+    # The renewal first: its end is known when the others learn of theirs.
+    for name in ("confirma-token-renewal", "confirma-delivery"):
+        tasks[name].cancel()
+    with pytest.raises(OutcomeUnknownError):
+        await sending
+    assert tasks["confirma-delivery"].cancelled()
+    await confirma.close()
+
+
 @pytest.mark.parametrize("grace", [25.0, 0.5, 0.0])
 @pytest.mark.looptime
 async def test_closing_waits_for_a_renewal(sandbox: Sandbox, grace: float) -> None:
@@ -728,6 +867,40 @@ async def test_a_cancelled_close_does_not_cancel_the_renewal(sandbox: Sandbox) -
     await renewal
     await confirma.close()
     assert store.kept == bound(sandbox.tokens[1])
+
+
+@pytest.mark.parametrize("grace", [0.0, 1.0])
+@pytest.mark.looptime
+async def test_closing_waits_for_the_new_token_and_not_for_its_check(sandbox: Sandbox, grace: float) -> None:
+    """Once the new token is kept nothing is at stake: a /validate that hangs is cut short, and left to the next one."""
+    sandbox.inject(Fault.slow(2.0), path="/renew")
+    sandbox.inject(Fault.HANG_AFTER_APPLYING, path="/validate")
+    store = WatchedStore(sandbox.token)
+    confirma = await client(sandbox, store).open()
+    renewal = asyncio.create_task(confirma.token.renew())
+    await asyncio.sleep(0.5)
+    started = asyncio.get_running_loop().time()
+    await confirma.close(grace)
+    assert asyncio.get_running_loop().time() - started <= 1.5 + 1.0
+    with pytest.raises(ServiceUnavailableError, match="the client was closed"):
+        await renewal
+    assert store.kept == bound(sandbox.tokens[0], candidate=sandbox.tokens[1])
+
+
+@pytest.mark.looptime
+async def test_closing_asks_for_no_second_token() -> None:
+    """A renewal in doubt whose old token holds is not repeated by a client that is being closed."""
+    async with Sandbox(renewal_kills_old_token=False) as sandbox:
+        sandbox.inject(Fault(name="late drop", applies=True, delay=2.0, drops=True), path="/renew")
+        store = WatchedStore(sandbox.token)
+        confirma = await client(sandbox, store).open()
+        renewal = asyncio.create_task(confirma.token.renew())
+        await asyncio.sleep(0.5)
+        await confirma.close(0.0)
+        with pytest.raises(ServiceUnavailableError, match="the client is being closed"):
+            await renewal
+        assert count(sandbox, "/renew") == 1
+        assert store.kept == bound(sandbox.tokens[0])
 
 
 @pytest.mark.looptime

@@ -4,10 +4,11 @@ import asyncio
 import json
 import os
 import stat
+import threading
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from confirma_async import (
     ConfigurationError,
@@ -27,6 +28,15 @@ FULL = TokenRecord(current=TOKEN, candidate="tok-candidate", environment=Environ
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "token"
+
+
+def all_of(error: BaseException | None) -> str:
+    """The error and whatever stands behind it, whether or not Python would show it."""
+    shown = []
+    while error is not None:
+        shown.append(f"{error!r} {error.args!r}")
+        error = error.__cause__ or error.__context__
+    return "\n".join(shown)
 
 
 def mode(path: Path) -> int:
@@ -128,7 +138,7 @@ UNUSABLE = [
     pytest.param(b"\n \n", "holds no token", id="white space"),
     pytest.param(b"two words", "holds no token", id="two words"),
     pytest.param(b"tok\r\nX-Evil: 1", "holds no token", id="header injection"),
-    pytest.param(b"\xff\xfe\x00", "is not text", id="binary"),
+    pytest.param(b"\xff\xfe\x00-1234", "is not text", id="binary"),
     pytest.param("tök".encode(), "holds no token", id="not ASCII"),
     pytest.param(b'{"token": "tok-1234', "is damaged", id="cut JSON"),
     pytest.param(b"{}", "is damaged", id="no member"),
@@ -154,7 +164,9 @@ async def test_a_file_that_holds_no_token_is_one_sentence(path: Path, content: b
     assert "\n" not in text
     assert "1234" not in text
     assert "Evil" not in text
-    assert caught.value.__cause__ is None
+    shown = all_of(caught.value)
+    assert "1234" not in shown
+    assert "moon" not in shown
 
 
 async def test_a_missing_file_is_one_sentence(path: Path) -> None:
@@ -250,6 +262,60 @@ async def test_a_lock_whose_waiter_was_cancelled_is_free(path: Path) -> None:
             await waiter
     async with store.lock(1.0):
         pass
+
+
+async def test_a_lock_that_was_won_too_late_is_let_go_of(path: Path) -> None:
+    """However far the try at the lock had come when its waiter was cancelled: it is free for other processes."""
+    stores = []
+    for turns in range(40):
+        store = FileTokenStore(path)
+        stores.append(store)
+
+        async def wait(store: FileTokenStore = store) -> None:
+            async with store.lock(10.0):
+                await asyncio.sleep(3600)
+
+        waiter = asyncio.create_task(wait())
+        for _ in range(turns % 20):
+            await asyncio.sleep(0 if turns < 20 else 0.0001)
+        waiter.cancel()
+        await asyncio.wait([waiter])
+        with FileLock(f"{path}.lock", blocking=False):
+            pass
+
+
+async def test_a_write_that_nobody_waits_for_any_more_is_over_when_the_lock_is_free(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write is ended, not left behind: without the lock it might take the place of a newer token."""
+    store = FileTokenStore(path)
+    began, may_end = threading.Event(), threading.Event()
+    sync = os.fsync
+
+    def slow_sync(descriptor: int) -> None:
+        began.set()
+        may_end.wait(5)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", slow_sync)
+
+    async def write() -> None:
+        async with store.lock(1.0):
+            await store.save(FULL)
+
+    writing = asyncio.create_task(write())
+    while not began.is_set():
+        await asyncio.sleep(0)
+    for _ in range(2):
+        writing.cancel()
+        await asyncio.wait([writing], timeout=0.02)
+    assert not writing.done()
+    with pytest.raises(Timeout):
+        FileLock(f"{path}.lock", blocking=False).acquire()
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    assert await FileTokenStore(path).load() == FULL
 
 
 # --- adoption ---------------------------------------------------------------------------------------------------------
