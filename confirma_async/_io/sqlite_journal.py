@@ -23,6 +23,8 @@ __all__ = ["SqliteJournal"]
 T = TypeVar("T")
 
 _PAGE = 500
+_PAGE_OF_ACCEPTED = 50_000
+"""They have no content, and each page of them goes through all records."""
 
 _LOCK_PAUSES = (0.02, 0.05, 0.1, 0.0)
 """Somebody who only looks whether it is in use holds the lock for a moment."""
@@ -93,6 +95,8 @@ class SqliteJournal:
         if not self._path.parent.is_dir():
             # The lock would make it, and a misspelt path would look like a new journal.
             raise JournalError(f"The journal {self._path} could not be opened: there is no such folder.")
+        if self._path.is_dir():
+            raise JournalError(f"The journal {self._path} could not be opened: it is a folder.")
         for pause in _LOCK_PAUSES:
             try:
                 self._lock.acquire(timeout=0)
@@ -180,9 +184,9 @@ class SqliteJournal:
 
     async def records(self, state: State) -> AsyncIterator[JournalRecord]:
         """Yield the actions in `state`, in order of submission; those that enter it meanwhile may be among them."""
-        after = 0
+        after, at_most = 0, _PAGE_OF_ACCEPTED if state is State.ACCEPTED else _PAGE
         while page := await self._look(
-            lambda: self._file.records(state, after=after, at_most=_PAGE)  # noqa: B023 - run at once
+            lambda: self._file.records(state, after=after, at_most=at_most)  # noqa: B023 - run at once
         ):
             for record in page:
                 yield record
@@ -280,7 +284,7 @@ class SqliteJournal:
     def _in_use(self) -> JournalError:
         return JournalError(
             f"The journal {self._path} is in use by another process, or twice in this one; nothing was sent; wait for "
-            "its end, or name another file."
+            "its end."
         )
 
     def _not_open(self) -> JournalError:

@@ -27,14 +27,14 @@ class Account:
     """Every entry that was read, counted once by its end."""
 
     counts: Counter[Disposition] = Factory(Counter)
+    from_journal: Counter[Disposition] = Factory(Counter)
+    """Those of them whose end the journal had from before, and which were not sent now."""
+    sent: int = 0
+    """Those that were sent in this run, once or more."""
     with_mistakes: int = 0
     """Those of NOT_APPLIED that have mistakes, and were therefore never sent."""
     problems: dict[Disposition, list[Problem]] = Factory(lambda: {disposition: [] for disposition in Disposition})
     """The first of those that were not accepted, those with mistakes aside."""
-    last_number: int = 0
-    """The last entry that was read."""
-    is_whole: bool = False
-    """Whether the input was read to its end."""
 
     @property
     def total(self) -> int:
@@ -46,6 +46,11 @@ class Account:
         """How many were accepted."""
         return self.counts[Disposition.ACCEPTED]
 
+    @property
+    def not_sent_now(self) -> int:
+        """How many were not sent, because the journal had their ends from before."""
+        return self.from_journal.total()
+
     def add_mistaken(self) -> None:
         """Count an entry with mistakes."""
         self.counts[Disposition.NOT_APPLIED] += 1
@@ -54,6 +59,10 @@ class Account:
     def add(self, number: int, outcome: ActionOutcome) -> None:
         """Count the outcome of the entry at `number`."""
         self.counts[outcome.disposition] += 1
+        if outcome.from_journal:
+            self.from_journal[outcome.disposition] += 1
+        elif outcome.attempts:
+            self.sent += 1
         if outcome.disposition is Disposition.ACCEPTED:
             return
         problems = self.problems[outcome.disposition]

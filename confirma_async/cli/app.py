@@ -1,6 +1,6 @@
 """The commands, their options and their help; and every mistake as one sentence on standard error.
 
-Exit codes: 0 all accepted, 1 some not, 2 wrong use, 130 interrupted.
+Exit codes: 0 all accepted, 1 some not, 2 wrong use, 130 interrupted by Ctrl-C, 143 by SIGTERM.
 """
 
 import asyncio
@@ -12,13 +12,15 @@ from typing import Annotated, Any
 import typer
 
 from .._version import __version__
-from ..errors import ConfigurationError, ConfirmaError, TokenStoreError
+from ..errors import ConfigurationError, ConfirmaError, JournalError, TokenStoreError
 from .connection import Connection, refuse_beside_sandbox
 from .demo_command import demo
 from .display import Display
+from .interruption import EXIT_INTERRUPTED
+from .journal_app import journal_app
+from .journaling import journal_path
 from .layout import InputError
 from .push_command import PushOptions, push
-from .run import EXIT_INTERRUPTED
 from .sandbox_command import serve_sandbox
 
 __all__ = ["app", "run"]
@@ -36,6 +38,8 @@ app = typer.Typer(
 _UsageError: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 """What typer raises for a wrong command line. Which package it comes from depends on typer's version."""
 
+app.add_typer(journal_app)
+
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Tell what the library logs, too.")]
 
 
@@ -51,7 +55,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except _UsageError as error:
         message = error.format_message().removesuffix(".")  # type: ignore[attr-defined]
         return _fail(f"{message}.{_help_hint(error)}", EXIT_WRONG_USE)
-    except (ConfigurationError, InputError, TokenStoreError) as error:
+    except (ConfigurationError, InputError, JournalError, TokenStoreError) as error:
         return _fail(str(error), EXIT_WRONG_USE)
     except ConfirmaError as error:
         return _fail(str(error), 1)
@@ -101,7 +105,7 @@ def confirma(
     without effect), not applied (without effect, may be sent again) or unknown (it may have taken effect: look before
     sending it again).
 
-    Exit codes: 0 all accepted, 1 some not, 2 wrong use, 130 interrupted.
+    Exit codes: 0 all accepted, 1 some not, 2 wrong use (nothing was sent), 130 interrupted by Ctrl-C, 143 by SIGTERM.
 
     To see it work, without an account: confirma demo
     """
@@ -132,6 +136,19 @@ def push_command(
     sandbox: Annotated[
         bool, typer.Option("--sandbox", help="Send to a sandbox that runs for this command alone.")
     ] = False,
+    journal: Annotated[
+        str | None,
+        typer.Option(metavar="PATH", show_default=False, help="Where the journal is kept. [default: FILE.journal]"),
+    ] = None,
+    no_journal: Annotated[
+        bool, typer.Option("--no-journal", help="Keep no journal: started again, everything is sent again.")
+    ] = False,
+    account: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LABEL", help="The account the journal is bound to, if you have several in one environment."
+        ),
+    ] = None,
     allow_unknown_codes: Annotated[
         bool, typer.Option("--allow-unknown-codes", help="Send actions whose code is not documented as they are.")
     ] = False,
@@ -155,10 +172,21 @@ def push_command(
 
     A line with mistakes is named on standard error and counts as not applied; the others are sent.
 
-    Ctrl-C stops reading, waits up to 10 s for what was read, and prints the account; a second one ends at once.
+    What becomes of each action is kept in a journal beside the file: FILE.journal. However a run ends, the same command
+    goes on: it sends what is left of FILE, mended or not, and nothing twice. A line without an action_id is known again
+    by what it says, wherever it stands. So mend FILE in its place: under another name everything would be sent again,
+    unless --journal names the journal of the first. Give another day's actions another name, or a --journal of their
+    own: what they have in common with yesterday's would not be sent. Standard input needs --journal or --no-journal.
+    The journal holds the contents of what was not accepted, readable by its owner alone. See: confirma journal --help
+
+    Ctrl-C or SIGTERM stops reading, waits up to 10 s for what was read, and prints the account; a second one ends at
+    once.
+
+    Exit codes: 0 all accepted, 1 some not, 2 wrong use (nothing was sent), 130 interrupted by Ctrl-C, 143 by SIGTERM.
 
     Try it:  confirma push actions.jsonl --sandbox
     """
+    kept_at = journal_path(file, journal=journal, no_journal=no_journal, account=account, sandbox=sandbox)
     if sandbox:
         refuse_beside_sandbox(environment=environment, token_file=token_file, base_url=base_url)
         connection = None
@@ -167,7 +195,12 @@ def push_command(
             environment=environment, token_file=token_file, base_url=base_url, variables=os.environ
         )
     options = PushOptions(
-        path=file, connection=connection, allow_unknown_codes=allow_unknown_codes, give_up_after=give_up_after
+        path=file,
+        connection=connection,
+        journal=kept_at,
+        account=account or "",
+        allow_unknown_codes=allow_unknown_codes,
+        give_up_after=give_up_after,
     )
     _carry_out(push(options, Display(verbose=verbose)))
 

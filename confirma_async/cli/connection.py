@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping
 
 from attrs import field, frozen
 
+from .._core.address import checked_base_url
+from .._core.journal import JournalTarget
+from .._io.sqlite_journal import SqliteJournal
 from .._io.token_store import FileTokenStore, MemoryTokenStore, TokenStore
 from .._io.variables import environment_named, token_named
 from ..client import ConfirmaClient
@@ -43,23 +46,45 @@ class Connection:
         """
         return cls(
             environment=_environment(environment, variables),
-            token=FileTokenStore(token_file) if token_file else token_named(variables, also="--token-file or "),
+            token=_token(token_file, variables),
             base_url=base_url or variables.get("CONFIRMA_BASE_URL") or None,
         )
+
+    @classmethod
+    def of_journal(cls, target: JournalTarget, *, token_file: str | None, variables: Mapping[str, str]) -> "Connection":
+        """The connection that a journal is bound to. Only the token comes from elsewhere.
+
+        Raises:
+            ConfigurationError: An environment variable names another one, or there is no token.
+        """
+        named = variables.get("CONFIRMA_ENVIRONMENT")
+        if named and environment_named(named, by="CONFIRMA_ENVIRONMENT") is not target.environment:
+            raise _of_another_target("CONFIRMA_ENVIRONMENT", target)
+        base_url = variables.get("CONFIRMA_BASE_URL")
+        if base_url and checked_base_url(base_url) != target.base_url:
+            raise _of_another_target("CONFIRMA_BASE_URL", target)
+        return cls(environment=target.environment, token=_token(token_file, variables), base_url=target.base_url)
 
     @classmethod
     def to(cls, sandbox: Sandbox) -> "Connection":
         """The connection to a running sandbox, with a token that renews itself."""
         return cls(environment=Environment.STAGING, token=MemoryTokenStore(sandbox.token), base_url=sandbox.base_url)
 
-    def client(self, *, retry: RetryPolicy, on_event: Callable[[Event], None]) -> ConfirmaClient:
+    def client(
+        self, *, retry: RetryPolicy, journal: SqliteJournal | None, on_event: Callable[[Event], None]
+    ) -> ConfirmaClient:
         """A client of it, not opened yet.
 
         Raises:
             ConfigurationError: The base URL is none, or would carry the token in the clear; or the token is none.
         """
         return ConfirmaClient(
-            environment=self.environment, token=self.token, base_url=self.base_url, retry=retry, on_event=on_event
+            environment=self.environment,
+            token=self.token,
+            base_url=self.base_url,
+            retry=retry,
+            journal=journal,
+            on_event=on_event,
         )
 
 
@@ -75,6 +100,17 @@ def refuse_beside_sandbox(*, environment: str | None, token_file: str | None, ba
             raise ConfigurationError(
                 f"--sandbox sends to a sandbox with a token of its own; leave out {option}, or leave out --sandbox."
             )
+
+
+def _of_another_target(variable: str, target: JournalTarget) -> ConfigurationError:
+    return ConfigurationError(
+        f"{variable} names another target than the journal, which is of {target}; nothing was sent; unset it, if the "
+        "journal is the right one."
+    )
+
+
+def _token(file: str | None, variables: Mapping[str, str]) -> str | TokenStore:
+    return FileTokenStore(file) if file else token_named(variables, also="--token-file or ")
 
 
 def _environment(option: str | None, variables: Mapping[str, str]) -> Environment:

@@ -4,17 +4,19 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from random import Random
 
-from ..codes import Disposition
+from .._core.disposition import DispositionPolicy
+from ..codes import Disposition, EffectClass
 from ..models import Action, ActionOutcome
 from ..policies import RetryPolicy
-from ..sandbox import Sandbox
+from ..sandbox import Audit, Sandbox
 from .account import Account
-from .audit import Audit, audit
 from .connection import Connection
 from .display import Display
+from .interruption import Interruption
 from .output import write_lines
-from .run import EXIT_INTERRUPTED, Interruption, Run
+from .run import Run
 from .summary import account_lines, counted, traffic_line
+from .work import SourceWork
 
 __all__ = ["demo", "demo_lines"]
 
@@ -26,6 +28,9 @@ _OUTAGE_SECONDS = 2.0
 _SHOWN_UNKNOWN = 5
 _TURN = 100
 """Actions between two turns of the event loop."""
+
+_ONCE = DispositionPolicy(effects=dict.fromkeys(("WITHDRAW", "DUEDATE", "PAUSE"), EffectClass.APPEND))
+"""On this day nothing is to take effect twice, be it as harmless as it may."""
 
 _RETRY = RetryPolicy(max_ceiling=1.0)
 """The usual pauses between two looks grow to several seconds, which is long to watch."""
@@ -39,7 +44,7 @@ async def demo(display: Display, *, actions: int = ACTIONS) -> int:
         actions: How many to push.
 
     Returns:
-        The exit code: 0 if account and ledger agree, 1 if not, 130 if it was interrupted.
+        The exit code: 0 if account and ledger agree, 1 if not, 130 or 143 if it was interrupted.
     """
     from .workload import day_of_work  # noqa: PLC0415 - no other command needs it
 
@@ -52,20 +57,20 @@ async def demo(display: Display, *, actions: int = ACTIONS) -> int:
             write_lines(_opening(sandbox, work))
             run = Run(
                 connection=Connection.to(sandbox),
-                source=source,
+                work=SourceWork(source),
                 display=display,
                 interruption=interruption,
                 retry=_RETRY,
                 on_outcome=outcomes.append,
             )
             ending = await run.carry_out()
-        found = audit(work[: source.taken], outcomes, [effect.action for effect in sandbox.ledger])
+        found = sandbox.audit(work[: source.taken], outcomes, disposition=_ONCE)
         write_lines(demo_lines(run.account, found))
         write_lines(_way_lines(run, found))
     if ending.error is not None:
         display.error(ending.error)
-    if ending.is_interrupted:
-        return EXIT_INTERRUPTED
+    if ending.exit_code is not None:
+        return ending.exit_code
     return 0 if found.agrees and ending.error is None else 1
 
 
@@ -155,7 +160,7 @@ def _verdict_lines(found: Audit) -> Iterator[str]:
 
 def _way_lines(run: Run, found: Audit) -> Iterator[str]:
     yield ""
-    yield f"On the way: {traffic_line(run.statistics, run.account.total)}"
+    yield f"On the way: {traffic_line(run.statistics, run.account.sent)}"
     yield (
         f"outage: {_OUTAGE_SECONDS:g} s; nothing new was sent for {run.gate.shut_seconds:.1f} s, and "
         f"{counted(len(found.unknown_applied) + len(found.unknown_absent), 'action')} ended unknown."

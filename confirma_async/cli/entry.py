@@ -10,7 +10,7 @@ from ..codes import ActionCode
 from ..errors import InvalidActionError
 from ..models import Action, RawAction, Violation
 
-__all__ = ["Mistakes", "NotJsonError", "explained", "one_line", "parse_json", "read_entry"]
+__all__ = ["Mistakes", "NotJsonError", "explained", "line_id", "one_line", "parse_json", "read_entry"]
 
 _LONGEST_QUOTE = 40
 
@@ -96,6 +96,16 @@ def read_entry(text: bytes, *, allow_unknown_codes: bool) -> Action | Mistakes:
     if isinstance(action, RawAction) and not allow_unknown_codes:
         return Mistakes((_unknown_code(action.code),))
     return action
+
+
+def line_id(content: bytes, ordinal: int) -> str:
+    """The id of an entry that has none of its own: it stays the same wherever in an input the entry stands.
+
+    Args:
+        content: The hash of what it says.
+        ordinal: Which of those that say the same it is, from 1.
+    """
+    return f"line-{content.hex()}-{ordinal}"
 
 
 def _unknown_code(code: str) -> Violation:

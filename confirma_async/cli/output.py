@@ -14,8 +14,11 @@ class OutputError(ConfirmaError):
     """A result could not be written; what was to be told of it is lost, and what was sent stands."""
 
 
-def write_lines(lines: Iterable[str]) -> None:
+def write_lines(lines: Iterable[str]) -> bool:
     """Write lines to standard output, and be content if nobody reads them to their end (`| head`).
+
+    Returns:
+        Whether somebody may read what follows.
 
     Raises:
         OutputError: They cannot be written, such as to a disk that is full.
@@ -27,9 +30,11 @@ def write_lines(lines: Iterable[str]) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         _let_go()
+        return False
     except OSError as error:
         _let_go()
         raise OutputError(f"The result could not be written: {error.strerror or type(error).__name__}.") from None
+    return True
 
 
 def _let_go() -> None:

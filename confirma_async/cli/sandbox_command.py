@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from ..errors import ConfigurationError
 from ..sandbox import Sandbox
 from .display import Display
+from .interruption import Interruption
 from .output import write_lines
-from .run import Interruption
 from .summary import counted
 
 __all__ = ["serve_sandbox"]

@@ -10,6 +10,7 @@ from ..errors import (
     ActionIdConflictError,
     AmbiguousAnswerError,
     ConfirmaError,
+    JournalError,
     NotSubmittedError,
     ServiceError,
     ServiceUnavailableError,
@@ -40,24 +41,29 @@ def name_of(disposition: Disposition) -> str:
     return disposition.value.replace("_", " ")
 
 
-def account_lines(account: Account, *, unit: str) -> Iterator[str]:
+def account_lines(account: Account, *, unit: str | None) -> Iterator[str]:
     """The account: a count for each disposition, then a line for each of the first that were not accepted.
 
     Args:
         account: What to tell.
-        unit: What an entry's number counts.
+        unit: What an entry's number counts; None has actions told by their ids.
     """
     for disposition in Disposition:
-        note = ""
-        if disposition is Disposition.NOT_APPLIED and account.with_mistakes:
-            note = f"  ({account.with_mistakes:,} with mistakes, which were never sent)"
-        yield f"{name_of(disposition):<12}{account.counts[disposition]:>11,}{note}"
+        yield f"{name_of(disposition):<12}{account.counts[disposition]:>11,}{_note(account, disposition)}"
     yield f"{'in all':<12}{account.total:>11,}"
     for disposition in _WORST_FIRST:
         yield from _problem_lines(account, disposition, unit)
 
 
-def _problem_lines(account: Account, disposition: Disposition, unit: str) -> Iterator[str]:
+def _note(account: Account, disposition: Disposition) -> str:
+    if known := account.from_journal[disposition]:
+        return f"  ({known:,} of them known from the journal, NOT sent now)"
+    if disposition is Disposition.NOT_APPLIED and account.with_mistakes:
+        return f"  ({account.with_mistakes:,} with mistakes, which were never sent)"
+    return ""
+
+
+def _problem_lines(account: Account, disposition: Disposition, unit: str | None) -> Iterator[str]:
     problems = account.problems[disposition]
     if not problems:
         return
@@ -70,17 +76,21 @@ def _problem_lines(account: Account, disposition: Disposition, unit: str) -> Ite
         yield f"... and {more:,} more {name_of(disposition)}: {ADVICE[disposition]}"
 
 
-def _problem_line(problem: Problem, unit: str) -> str:
+def _problem_line(problem: Problem, unit: str | None) -> str:
     outcome = problem.outcome
+    place = f"action {one_line(outcome.action_id)}" if unit is None else f"{unit} {problem.number}"
     case = "" if outcome.action.case_id is None else f", case {outcome.action.case_id}"
     code = one_line(outcome.action.code[:_LONGEST_CODE])
     end = name_of(outcome.disposition)
-    return f"{unit} {problem.number}, {code}{case}: {end} ({reason_of(outcome.error)}); {_advice(outcome)}"
+    reason = "known from the journal" if outcome.from_journal else reason_of(outcome.error)
+    return f"{place}, {code}{case}: {end} ({reason}); {_advice(outcome)}"
 
 
 def _advice(outcome: ActionOutcome) -> str:
     if isinstance(outcome.error, ActionIdConflictError):
         return "it had no effect: give it an action_id of its own"
+    if outcome.is_queued:
+        return "it had no effect: it stays in the queue of the journal"
     return ADVICE[outcome.disposition]
 
 
@@ -95,6 +105,8 @@ def reason_of(error: ConfirmaError | None) -> str:
             return "the service was not reached"
         case NotSubmittedError():
             return "it was not sent"
+        case JournalError():
+            return "it could not be journaled"
         case ActionIdConflictError():
             return "its action_id was used for other content"
         case _:

@@ -30,6 +30,8 @@ class ReceivedRequest:
 
     number: int
     """Its place in the order of arrival, from 1."""
+    at: float = 0.0
+    """When its head arrived, on the event loop's clock."""
     method: str
     path: str
     """Below the API's base, such as `/invoice/action`; a path elsewhere stands whole, as `outside:/…`."""
@@ -54,6 +56,10 @@ class Answer:
     status: int
     body: bytes = field(default=b"", repr=False)
     headers: Mapping[str, str] = field(factory=dict, repr=False)
+    cut: bool = False
+    """Whether the connection is closed after half of its body, of which its `Content-Length` promises the whole."""
+    drip: float = 0.0
+    """Seconds between two bytes of its body, by the event loop's clock."""
 
 
 def json_answer(status: int, value: object, headers: Mapping[str, str] | None = None) -> Answer:

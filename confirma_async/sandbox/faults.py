@@ -5,6 +5,8 @@ A `Fault` is a value. A `FaultScript` chooses: given a request, it names the fau
 
 import math
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import ClassVar
 
 from attrs import define, evolve, field, frozen
@@ -12,6 +14,9 @@ from attrs import define, evolve, field, frozen
 from .exchange import Answer, ReceivedRequest, json_answer
 
 __all__ = ["Fault", "FaultScript", "Injection"]
+
+_MADE_UP_DATE = datetime(2026, 1, 5, 12, tzinfo=UTC)
+"""The `Date` of an answer that asks to wait until a date: a fault is a value, and looks at no clock."""
 
 
 @frozen(kw_only=True)
@@ -35,9 +40,15 @@ class Fault:
     """Whether the connection is aborted without an answer."""
     answer: Answer | None = None
     """What is answered. None is the service's own answer; without one the connection is dropped."""
+    cut: bool = False
+    """Whether the connection is closed after half of the answer's body, of which `Content-Length` promises all."""
+    drip: float = 0.0
+    """Seconds between two bytes of the answer's body, by the event loop's clock."""
 
     UNAUTHORIZED: ClassVar["Fault"]
-    """401, although the token is good. Nothing is applied."""
+    """401 after the whole request was read, although the token is good. Nothing is applied."""
+    UNAUTHORIZED_EARLY: ClassVar["Fault"]
+    """The same at the head of the request, before its body is read."""
     DROP_BEFORE_READING: ClassVar["Fault"]
     """The connection is aborted at the head of the request; its body is not read, and nothing is applied."""
     DROP_AFTER_READING: ClassVar["Fault"]
@@ -46,26 +57,47 @@ class Fault:
     """The request is applied, and the connection aborted without an answer. `/renew` loses its token so."""
     HANG_AFTER_APPLYING: ClassVar["Fault"]
     """The request is applied, and no answer comes for as long as the sandbox runs."""
+    BAD_GATEWAY_AFTER_APPLYING: ClassVar["Fault"]
+    """The request is applied, and answered 502."""
+    CUT_BODY: ClassVar["Fault"]
+    """The request is applied, and half of its ordinary answer's body comes, then the connection's orderly end."""
+    HTML: ClassVar["Fault"]
+    """The request is applied, and answered 200 with a page for people."""
 
     @classmethod
-    def too_many_requests(cls, retry_after: float | str | None = None) -> "Fault":
+    def too_many_requests(
+        cls, retry_after: float | str | timedelta | None = None, *, milliseconds: float | None = None
+    ) -> "Fault":
         """429. Nothing is applied.
 
         Args:
-            retry_after: The header `Retry-After`: a number is written as seconds, a string as it is; None
-                leaves it out.
+            retry_after: The header `Retry-After`: a number is written as seconds, a string as it is, a timedelta as
+                the date so long after the answer's own `Date`, which is made up; None leaves the header out.
+            milliseconds: The header `Retry-After-Ms`; None leaves it out.
         """
-        return _turned_away(429, "too_many_requests", retry_after)
+        return _turned_away(429, "too_many_requests", retry_after, milliseconds)
 
     @classmethod
-    def unavailable(cls, retry_after: float | str | None = None) -> "Fault":
-        """503. Nothing is applied. `retry_after` as for `too_many_requests`."""
-        return _turned_away(503, "unavailable", retry_after)
+    def unavailable(
+        cls, retry_after: float | str | timedelta | None = None, *, milliseconds: float | None = None
+    ) -> "Fault":
+        """503. Nothing is applied. The arguments are those of `too_many_requests`."""
+        return _turned_away(503, "unavailable", retry_after, milliseconds)
 
     @classmethod
     def slow(cls, seconds: float) -> "Fault":
         """The request is applied at once, and its ordinary answer comes after `seconds`."""
         return cls(name="slow", applies=True, delay=seconds)
+
+    @classmethod
+    def dripping(cls, seconds: float) -> "Fault":
+        """The request is applied at once, and so long passes before each byte of its ordinary answer's body."""
+        return cls(name="dripping", applies=True, drip=seconds)
+
+    @classmethod
+    def redirect(cls, location: str, code: int = 302) -> "Fault":
+        """A redirect to `location`, which may be anywhere. Nothing is applied."""
+        return cls(name="redirect", answer=Answer(code, headers={"Location": location}))
 
     @classmethod
     def status(
@@ -86,21 +118,34 @@ class Fault:
         return evolve(self, name=name)
 
 
-def _turned_away(status: int, name: str, retry_after: float | str | None) -> Fault:
-    headers = {} if retry_after is None else {"Retry-After": _header_text(retry_after)}
+def _turned_away(
+    status: int, name: str, retry_after: float | str | timedelta | None, milliseconds: float | None
+) -> Fault:
+    headers = {} if milliseconds is None else {"Retry-After-Ms": _number_text(milliseconds)}
+    if isinstance(retry_after, timedelta):
+        headers["Date"] = format_datetime(_MADE_UP_DATE, usegmt=True)
+        headers["Retry-After"] = format_datetime(_MADE_UP_DATE + retry_after, usegmt=True)
+    elif retry_after is not None:
+        headers["Retry-After"] = retry_after if isinstance(retry_after, str) else _number_text(retry_after)
     return Fault(name=name, answer=json_answer(status, {}, headers))
 
 
-def _header_text(retry_after: float | str) -> str:
+def _number_text(number: float) -> str:
     # 15 digits keep every sensible number as it was meant: 2.0 is "2", 0.5 is "0.5", and no "1e+06" appears.
-    return retry_after if isinstance(retry_after, str) else f"{retry_after:.15g}"
+    return f"{number:.15g}"
 
+
+_PAGE = Answer(200, b"<!doctype html><title>Welcome</title>", {"Content-Type": "text/html"})
 
 Fault.UNAUTHORIZED = Fault(name="unauthorized", answer=json_answer(401, {}))
+Fault.UNAUTHORIZED_EARLY = Fault(name="unauthorized_early", reads=False, answer=json_answer(401, {}))
 Fault.DROP_BEFORE_READING = Fault(name="drop_before_reading", reads=False, drops=True)
 Fault.DROP_AFTER_READING = Fault(name="drop_after_reading", drops=True)
 Fault.DROP_AFTER_APPLYING = Fault(name="drop_after_applying", applies=True, drops=True)
 Fault.HANG_AFTER_APPLYING = Fault(name="hang_after_applying", applies=True, delay=math.inf, drops=True)
+Fault.BAD_GATEWAY_AFTER_APPLYING = Fault.status(502, apply=True).renamed("bad_gateway_after_applying")
+Fault.CUT_BODY = Fault(name="cut_body", applies=True, cut=True)
+Fault.HTML = Fault(name="html", applies=True, answer=_PAGE)
 
 
 @define(eq=False)

@@ -2,13 +2,30 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from attrs import field, frozen
 
-from ..models import Action
+from .._core.assumptions import Assumptions
+from .._core.wire import decode_action, decode_json, encode_action
+from ..errors import InvalidActionError
+from ..models import Action, RawAction
 
-__all__ = ["Effect", "Ledger"]
+__all__ = ["Effect", "Ledger", "content_of"]
+
+_AS_SENT = Assumptions(absent_comment="empty")
+"""The service cannot tell a comment that is empty from one that is absent, and neither do we."""
+
+
+def content_of(action: Action) -> bytes:
+    """All that the service can tell an action by: what the wire says of it. Its `action_id` never got there."""
+    encoded = encode_action(action, _AS_SENT)
+    if isinstance(action, RawAction):
+        # Where its code has a name after all, the service reads it as that, whatever the order of its members.
+        with suppress(InvalidActionError):
+            return encode_action(decode_action(decode_json(encoded)), _AS_SENT)
+    return encoded
 
 
 @frozen
@@ -19,6 +36,8 @@ class Effect:
     """Its place in the ledger, from 1."""
     request: int
     """The number of the request that brought it; effects of one batch share it."""
+    at: float
+    """When that request arrived, on the event loop's clock."""
     action: Action
     """What the wire said, as a model."""
     element: Mapping[str, Any] = field(repr=False)
@@ -64,14 +83,16 @@ class Ledger:
         """How many effects `predicate` is true of."""
         return sum(map(bool, map(predicate, self._kept)))
 
-    def append(self, request: int, actions: Sequence[Action], elements: Sequence[Mapping[str, Any]]) -> None:
+    def append(
+        self, request: int, actions: Sequence[Action], elements: Sequence[Mapping[str, Any]], *, at: float = 0.0
+    ) -> None:
         """Apply a batch whole: each action, in order, is one effect. For the service alone."""
         if not self._keep_effects:
             self._length += len(actions)
             return
         for action, element in zip(actions, elements, strict=True):
             self._length += 1
-            effect = Effect(self._length, request, action, element)
+            effect = Effect(self._length, request, at, action, element)
             self._effects.append(effect)
             self._by_case[action.case_id].append(effect)
 

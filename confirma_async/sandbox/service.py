@@ -21,6 +21,7 @@ MAX_MISTAKES_SHOWN = 10
 _ACCEPTED = json_answer(200, {})
 _UNAUTHORIZED = json_answer(401, {})
 _NOT_FOUND = json_answer(404, {})
+_TOO_LARGE = json_answer(413, {})
 _TOKEN_IS_VALID = json_answer(200, {"isValid": True, "message": "Token is valid"})
 
 _AMOUNTS = ("amount", "outstandingCapitalAmount", "outstandingInterestAmount", "outstandingCostsAmount")
@@ -95,13 +96,22 @@ class Service:
     - A 400 has a JSON body that names the first mistakes, without comment texts. No error body is documented:
       this one is for people to read.
     - A code that is not documented is accepted as it is.
+    - No limit to a body is documented, and there is none unless one is set; beyond it a batch is refused 413, whole.
     - A token that ended may still be renewed, also one that a renewal ended. Every renewal issues another
       token, so that a renewal that was sent twice shows.
     """
 
     def __init__(
-        self, *, token: str | None = None, keep_ledger: bool = True, renewal_kills_old_token: bool = True
+        self,
+        *,
+        token: str | None = None,
+        keep_ledger: bool = True,
+        renewal_kills_old_token: bool = True,
+        max_body_bytes: int | None = None,
+        max_actions: int | None = None,
     ) -> None:
+        self.max_body_bytes = max_body_bytes
+        self.max_actions = max_actions
         self.ledger = Ledger(keep_effects=keep_ledger)
         self.tokens = TokenRegister(token)
         self._renewal_kills_old_token = renewal_kills_old_token
@@ -145,13 +155,17 @@ class Service:
         return json_answer(200, {"Message": token})
 
     def _take_actions(self, request: ReceivedRequest) -> Answer:
+        if self.max_body_bytes is not None and len(request.body) > self.max_body_bytes:
+            return _TOO_LARGE
         try:
             elements = _read_batch(request)
+            if self.max_actions is not None and len(elements) > self.max_actions:
+                return _TOO_LARGE
             actions = _read_actions(elements)
             self._refuse_poison(actions)
         except _Refusal as refusal:
             return refusal.answer()
-        self.ledger.append(request.number, actions, elements)
+        self.ledger.append(request.number, actions, elements, at=request.at)
         self._sound_alarms()
         return _ACCEPTED
 

@@ -1,6 +1,6 @@
 """Each entry counted once, by its end."""
 
-from confirma_async import ActionOutcome, Comment, Disposition, RefusedError
+from confirma_async import ActionOutcome, Comment, Disposition, NotSubmittedError, RefusedError
 from confirma_async.cli.account import Account, NumberBook
 
 
@@ -18,6 +18,16 @@ def test_counts_everything_and_keeps_the_first_problems() -> None:
     assert (account.total, account.accepted, account.with_mistakes) == (61, 30, 1)
     assert [problem.number for problem in account.problems[Disposition.REJECTED]] == list(range(1, 21))
     assert account.problems[Disposition.ACCEPTED] == []
+
+
+def test_tells_what_was_sent_from_what_was_known() -> None:
+    """What the journal knew from before, and what was never sent, is not counted as sent."""
+    account = Account()
+    account.add(1, ActionOutcome(comment(1), "", Disposition.ACCEPTED, 2))
+    account.add(2, ActionOutcome(comment(2), "", Disposition.ACCEPTED, 1, from_journal=True))
+    account.add(3, ActionOutcome(comment(3), "", Disposition.NOT_APPLIED, 0, NotSubmittedError("closed")))
+    assert (account.total, account.sent, account.not_sent_now) == (3, 1, 1)
+    assert account.from_journal == {Disposition.ACCEPTED: 1}
 
 
 def test_finds_the_entry_of_an_outcome() -> None:

@@ -8,9 +8,8 @@ from confirma_async import ActionOutcome, Comment, Disposition
 from confirma_async.cli import demo_command
 from confirma_async.cli.account import Account
 from confirma_async.cli.app import run
-from confirma_async.cli.audit import audit
 from confirma_async.cli.demo_command import demo_lines
-from confirma_async.sandbox import Ledger
+from confirma_async.sandbox import Ledger, audit
 
 
 def _counts(told: str) -> list[tuple[str, str]]:

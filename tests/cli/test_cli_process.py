@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from confirma_async import SqliteJournal
+from confirma_async._core.journal import State
 from confirma_async.sandbox import Fault, Sandbox
 from tests.documents import EXAMPLE
 
@@ -75,7 +77,7 @@ async def test_the_documents_example_is_one_post(sandbox: Sandbox, tmp_path: Pat
 
 async def test_reads_standard_input_as_it_comes(sandbox: Sandbox) -> None:
     """Lines from a pipe are sent while the pipe stays open, and an end of the pipe ends the run."""
-    async with confirma("push", "-", sandbox=sandbox, stdin=subprocess.PIPE) as process:
+    async with confirma("push", "-", "--no-journal", sandbox=sandbox, stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
         process.stdin.write(LINE * 3)
         async with asyncio.timeout(10):
@@ -89,39 +91,137 @@ async def test_reads_standard_input_as_it_comes(sandbox: Sandbox) -> None:
     assert "accepted              4" in out
 
 
-async def test_ctrl_c_ends_with_a_true_account(sandbox: Sandbox) -> None:
-    """Ctrl-C stops reading, lets what was read end, and prints the account, with the code 130."""
-    async with confirma("push", "-", sandbox=sandbox, stdin=subprocess.PIPE) as process:
+SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
+async def test_a_signal_ends_with_a_true_account(sandbox: Sandbox, tmp_path: Path, number: int, code: int) -> None:
+    """Ctrl-C and SIGTERM stop reading, let what was read end, and print the account; the exit code tells which."""
+    journal = str(tmp_path / "journal")
+    async with confirma("push", "-", "--journal", journal, sandbox=sandbox, stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
         process.stdin.write(LINE * 3 + b'{"code":')
         async with asyncio.timeout(10):
             while len(sandbox.ledger) < 3:
                 await asyncio.sleep(0.02)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         assert process.stdout is not None
         out = (await process.stdout.read()).decode()
-        assert await process.wait() == 130
+        assert await process.wait() == code
     assert "accepted              3" in out
     assert "in all                3" in out
     assert "Ended early: what follows line 3 was not read, and not sent." in out
+    assert "The same command goes on from here" in out
 
 
-async def test_a_second_ctrl_c_ends_at_once(sandbox: Sandbox, tmp_path: Path) -> None:
-    """A second Ctrl-C waits for nothing, and says that what was in flight may have taken effect."""
-    path = tmp_path / "actions"
+@contextlib.asynccontextmanager
+async def hanging_push(sandbox: Sandbox, path: Path, *options: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A push whose one action was applied, and never gets an answer."""
     path.write_bytes(LINE)
     sandbox.inject(Fault.HANG_AFTER_APPLYING)
-    async with confirma("push", str(path), sandbox=sandbox) as process:
+    async with confirma("push", str(path), *options, sandbox=sandbox) as process:
         async with asyncio.timeout(10):
             while not len(sandbox.ledger):
                 await asyncio.sleep(0.02)
+        yield process
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
+async def test_a_second_signal_ends_at_once(sandbox: Sandbox, tmp_path: Path, number: int, code: int) -> None:
+    """A second signal waits for nothing, says that what was in flight may have taken effect, and leaves it UNKNOWN."""
+    path = tmp_path / "actions"
+    async with hanging_push(sandbox, path) as process:
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        assert b"Interrupted" in await process.stderr.readline()
+        process.send_signal(number)
+        async with asyncio.timeout(2):
+            assert await process.wait() == code
+        assert b"may have taken effect, and is unknown in the journal" in await process.stderr.read()
+    async with SqliteJournal(f"{path}.journal") as journal:
+        assert await journal.counts() == {State.UNKNOWN: 1}
+
+
+async def test_a_second_signal_without_a_journal(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Without a journal, too, a second Ctrl-C ends at once, and says what that means."""
+    async with hanging_push(sandbox, tmp_path / "actions", "--no-journal") as process:
         process.send_signal(signal.SIGINT)
         assert process.stderr is not None
         assert b"Interrupted" in await process.stderr.readline()
         process.send_signal(signal.SIGINT)
         async with asyncio.timeout(2):
             assert await process.wait() == 130
-        assert b"may have taken effect" in await process.stderr.read()
+        assert (await process.stderr.read()).endswith(b"what was in flight may have taken effect.\n")
+
+
+async def test_a_second_process_is_refused_and_may_look(sandbox: Sandbox, tmp_path: Path) -> None:
+    """While a push runs, another of the same file sends nothing, and nothing is settled; looking is allowed."""
+    path = tmp_path / "actions"
+    journal = f"{path}.journal"
+    async with hanging_push(sandbox, path):
+        refused = {
+            "push": ("push", str(path)),
+            "resolve": ("journal", "resolve", journal, "--all", "--applied", "--reason", "seen"),
+            "prune": ("journal", "prune", journal, "--older-than", "30d"),
+        }
+        for arguments in refused.values():
+            async with confirma(*arguments, sandbox=sandbox) as other:
+                code, out, err = await ended(other)
+            assert (code, out) == (2, "")
+            assert "is in use by another process" in err
+            assert err.count("\n") == 1
+        async with confirma("journal", "status", journal) as looking:
+            code, out, err = await ended(looking)
+        assert (code, err) == (0, "")
+        assert "in use by a process that runs" in out
+        assert "sending               1" in out
+        async with confirma("journal", "list", journal, "--state", "all", "--json") as looking:
+            code, out, err = await ended(looking)
+        assert (code, err) == (0, "")
+        assert json.loads(out)["state"] == "sending"
+    assert len(sandbox.posts) == 1
+
+
+async def test_a_killed_retry_is_looked_at_and_settled(sandbox: Sandbox, tmp_path: Path) -> None:
+    """A retry ends by a signal as a push does, and what it was sending is told as UNKNOWN by the next one."""
+    path = tmp_path / "actions"
+    journal = f"{path}.journal"
+    async with hanging_push(sandbox, path) as process:
+        process.kill()
+    for verb in (("resolve", "--all", "--not-applied", "--reason", "not there"), ("retry", "--all")):
+        if verb[0] == "retry":
+            sandbox.inject(Fault.HANG_AFTER_APPLYING)
+        async with confirma("journal", verb[0], journal, *verb[1:], sandbox=sandbox) as process:
+            if verb[0] == "retry":
+                async with asyncio.timeout(10):
+                    while len(sandbox.ledger) < 2:
+                        await asyncio.sleep(0.02)
+                for _ in range(2):
+                    process.send_signal(signal.SIGTERM)
+                    await asyncio.sleep(0.3)
+            code, _, _ = await ended(process)
+            assert code == (143 if verb[0] == "retry" else 0)
+    async with confirma("journal", "retry", journal, "--all", sandbox=sandbox) as process:
+        code, out, _ = await ended(process)
+    assert code == 0
+    assert "nothing to send" in out
+    assert f"confirma journal list {journal}" in out
+    assert len(sandbox.ledger) == 2
+
+
+async def test_a_listing_ends_with_its_reader(sandbox: Sandbox, tmp_path: Path) -> None:
+    """A reader that has seen enough of a listing ends it without a word."""
+    path = tmp_path / "actions"
+    path.write_bytes(LINE * 2_000)
+    async with confirma("push", str(path), sandbox=sandbox) as process:
+        assert (await ended(process))[0] == 0
+    command = f"{sys.executable} -m confirma_async journal list {path}.journal --state accepted | head -1"
+    process = await asyncio.create_subprocess_shell(
+        command, env=variables(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    code, out, err = await ended(process)
+    assert (code, err) == (0, "")
+    assert out.endswith("-1  accepted\n")
 
 
 async def test_nobody_reading_the_summary_is_no_error(tmp_path: Path) -> None:

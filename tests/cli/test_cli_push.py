@@ -1,12 +1,16 @@
 """`confirma push`: what is sent, and what is told of it."""
 
+import asyncio
 import json
 import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from confirma_async import JournalError, SqliteJournal
+from confirma_async._io.journal_file import JournalFile
 from confirma_async.cli.app import run
 from confirma_async.cli.connection import Connection
 from confirma_async.cli.display import Display
@@ -50,9 +54,16 @@ def saved(folder: Path, *lines: str | bytes) -> str:
     return str(path)
 
 
-async def push_to(sandbox: Sandbox, path: str, *, give_up_after: float = 900.0) -> int:
+async def push_to(
+    sandbox: Sandbox, path: str, *, give_up_after: float = 900.0, journal: str | None = None, account: str = ""
+) -> int:
     options = PushOptions(
-        path=path, connection=Connection.to(sandbox), allow_unknown_codes=False, give_up_after=give_up_after
+        path=path,
+        connection=Connection.to(sandbox),
+        journal=journal,
+        account=account,
+        allow_unknown_codes=False,
+        give_up_after=give_up_after,
     )
     return await push(options, Display())
 
@@ -189,6 +200,130 @@ async def test_a_renewed_token_is_kept_in_its_file(sandbox: Sandbox, tmp_path: P
     assert "1 token renewal" in capsys.readouterr().out
 
 
+# --- the journal ------------------------------------------------------------------------------------------------------
+
+
+async def test_what_a_journal_knows_is_not_sent_again(sandbox: Sandbox, tmp_path: Path, capsys: Captured) -> None:
+    """Started again with a mended file, a push sends what is left, nothing twice, and says so where it is read."""
+    journal = str(tmp_path / "journal")
+    path = saved(tmp_path, line(comment="first"), line("COMENT"), line(comment="gone"), line(comment="last"))
+    assert await push_to(sandbox, path, journal=journal) == 1
+    assert capsys.readouterr().err.startswith("line 2: code: 'COMENT' is none of")
+    path = saved(tmp_path, line(comment="new"), line(comment="first"), line(comment="mended"), line(comment="last"))
+    assert await push_to(sandbox, path, journal=journal) == 0
+    assert [effect.action.comment for effect in sandbox.ledger] == ["first", "gone", "last", "new", "mended"]
+    told = capsys.readouterr()
+    assert "accepted              4  (2 of them known from the journal, NOT sent now)\n" in told.out
+    assert "2 actions in 1 POST" in told.out
+    assert told.err.startswith(
+        f"Note: 2 of 4 lines were NOT sent now: the journal {journal} knows them from an earlier"
+    )
+    assert told.err.endswith("push it with a journal of its own: --journal PATH.\n")
+
+
+async def test_equal_lines_are_as_many_effects(sandbox: Sandbox, tmp_path: Path, capsys: Captured) -> None:
+    """Equal lines are meant: each is sent, none of them twice, and one more of them is one more effect."""
+    journal = str(tmp_path / "journal")
+    for times in (2, 3, 3, 1):
+        assert await push_to(sandbox, saved(tmp_path, *[payment()] * times), journal=journal) == 0
+    assert len(sandbox.ledger) == 3
+
+
+async def test_unknown_actions_are_told_with_how_to_settle_them(
+    sandbox: Sandbox, tmp_path: Path, capsys: Captured
+) -> None:
+    """What is unknown is told with the very commands that settle it, again in every run, and is never sent again."""
+    journal = str(tmp_path / "a journal")
+    sandbox.inject(Fault.DROP_AFTER_APPLYING)
+    path = saved(tmp_path, line(case_id=7))
+    for reason in ("its answer was lost", "known from the journal"):
+        assert await push_to(sandbox, path, journal=journal) == 1
+        told = capsys.readouterr().out
+        assert f"line 1, COMMENT, case 7: unknown ({reason}); it may have taken effect" in told
+        assert f"  confirma journal list '{journal}'\n" in told
+        assert f"  confirma journal resolve '{journal}' ID ... --applied --reason TEXT\n" in told
+    assert len(sandbox.ledger) == 1
+    path = saved(tmp_path, line(case_id=8))
+    assert await push_to(sandbox, path, journal=journal) == 0
+    assert "(1 more are unknown in the journal than this run has told of)" in capsys.readouterr().out
+
+
+async def test_a_journal_that_fails_ends_the_push(
+    sandbox: Sandbox, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the journal cannot be written, nothing is sent without it, and the push ends with one sentence."""
+
+    def full(*_: object) -> None:
+        raise JournalError("The journal could not be written: the disk is full.")
+
+    monkeypatch.setattr(JournalFile, "begin", full)
+    path = saved(tmp_path, *(line(case_id=number) for number in range(1, 20_001)))
+    assert await push_to(sandbox, path, journal=str(tmp_path / "journal")) == 1
+    told = capsys.readouterr()
+    assert sandbox.posts == []
+    assert told.err.count("Error: ") == 1
+    assert "the disk is full" in told.err
+    assert "it could not be journaled" in told.out
+    assert "was not read, and not sent." in told.out
+    assert " POST" not in told.out
+    assert "The same command goes on from here" in told.out
+
+
+async def test_a_journal_that_misses_an_end_is_told(
+    sandbox: Sandbox, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where an end could not be kept, the account tells it, and that the journal calls the action unknown."""
+
+    def full(*_: object) -> None:
+        raise JournalError("The journal could not be written: the disk is full.")
+
+    monkeypatch.setattr(JournalFile, "end", full)
+    assert await push_to(sandbox, saved(tmp_path, line()), journal=str(tmp_path / "journal")) == 0
+    told = capsys.readouterr().out
+    assert "accepted              1\n" in told
+    assert "(1 more are unknown in the journal than this run has told of)" in told
+
+
+async def test_an_account_survives_a_bad_end(
+    sandbox: Sandbox, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A journal that cannot be closed is told after the account, and nothing says that nothing was sent."""
+    close = SqliteJournal.close
+
+    async def failing(journal: SqliteJournal) -> None:
+        await close(journal)
+        raise JournalError("The journal could not be closed.")
+
+    monkeypatch.setattr(SqliteJournal, "close", failing)
+    assert await push_to(sandbox, saved(tmp_path, line()), journal=str(tmp_path / "journal")) == 1
+    told = capsys.readouterr()
+    assert "accepted              1\n" in told.out
+    assert told.err == "Error: The journal could not be closed.\n"
+
+
+async def test_a_journal_of_another_account_is_refused(sandbox: Sandbox, tmp_path: Path) -> None:
+    """A journal is of one target: another label is refused, with what to do, before anything is sent."""
+    journal, path = str(tmp_path / "journal"), saved(tmp_path, line())
+    assert await push_to(sandbox, path, journal=journal, account="first") == 0
+    with pytest.raises(JournalError, match=r"it is of staging at .*, account 'first', .* --journal PATH names another"):
+        await push_to(sandbox, path, journal=journal, account="second")
+    assert len(sandbox.ledger) == 1
+
+
+async def test_sigterm_waits_for_answers_within_the_grace(
+    sandbox: Sandbox, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that does not come within the grace leaves its action UNKNOWN, and the account says so."""
+    monkeypatch.setattr("confirma_async.cli.run.GRACE", 0.1)
+    sandbox.inject(Fault.HANG_AFTER_APPLYING)
+    pushing = asyncio.create_task(push_to(sandbox, saved(tmp_path, line()), journal=str(tmp_path / "journal")))
+    while not len(sandbox.ledger):
+        await asyncio.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await pushing == 143
+    assert "unknown               1" in capsys.readouterr().out
+
+
 # --- mistakes of use --------------------------------------------------------------------------------------------------
 
 
@@ -231,6 +366,43 @@ def test_missing_settings_are_one_sentence(tmp_path: Path, capsys: Captured, mon
     assert "not a URL" in fails(["push", path, "--environment", "staging", "--base-url", "partner"], capsys)
 
 
+def test_journals_that_contradict_are_one_sentence(tmp_path: Path, capsys: Captured) -> None:
+    """Whether there is a journal is said once, and standard input needs it said."""
+    path = saved(tmp_path, line())
+    real = ["--environment", "staging"]
+    assert "name one with --journal PATH, or say --no-journal" in fails(["push", "-", *real], capsys)
+    assert "leave out --journal" in fails(["push", path, *real, "--journal", "x", "--no-journal"], capsys)
+    assert "leave out --journal" in fails(["push", path, "--sandbox", "--journal", "x"], capsys)
+    assert "leave out --account" in fails(["push", path, "--sandbox", "--account", "x"], capsys)
+
+
+async def test_unusable_journals_are_one_sentence(sandbox: Sandbox, tmp_path: Path, capsys: Captured) -> None:
+    """A journal that cannot be used is told in one sentence with what to do, and nothing is sent."""
+    path = saved(tmp_path, line())
+
+    def told(*options: str) -> str:
+        arguments = ["push", path, "--environment", "staging", "--base-url", sandbox.base_url, *options]
+        return fails(arguments, capsys)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("CONFIRMA_TOKEN", sandbox.token)
+        for options, reason in [
+            (("--journal", str(tmp_path / "missing" / "journal")), "there is no such folder"),
+            (("--journal", str(tmp_path)), "it is a folder"),
+            (("--journal", path), "it is no journal, or is damaged"),
+        ]:
+            sentence = await asyncio.to_thread(told, *options)
+            assert reason in sentence
+            assert "Nothing was sent; if no earlier run sent any of it, --journal PATH names another" in sentence
+    assert sandbox.requests == []
+
+
+def test_the_sandbox_keeps_no_journal(tmp_path: Path) -> None:
+    """A sandbox forgets everything, so nothing is kept of what was sent to it."""
+    assert run(["push", saved(tmp_path, line()), "--sandbox"]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["actions.jsonl"]
+
+
 def test_unusable_token_files_are_one_sentence(tmp_path: Path, capsys: Captured) -> None:
     """A token file that is missing, a folder, empty, of another environment or unreadable is named, with the reason."""
     path = saved(tmp_path, line())
@@ -264,12 +436,14 @@ def test_what_may_not_be_read_is_one_sentence(
     monkeypatch.setattr(os, "open", denied)
     assert "cannot be read: Permission denied" in fails(["push", path, "--sandbox"], capsys)
 
-    def denied_text(*_: object) -> str:
+    def denied_text(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(os, "open", opened)
     monkeypatch.setattr(Path, "read_text", denied_text)
-    arguments = ["push", path, "--environment", "staging", "--token-file", str(token_file)]
+    monkeypatch.setattr(Path, "read_bytes", denied_text)
+    nowhere = "https://127.0.0.1:9/partner"
+    arguments = ["push", path, "--environment", "staging", "--base-url", nowhere, "--token-file", str(token_file)]
     assert "could not be read: Permission denied" in fails(arguments, capsys)
 
 

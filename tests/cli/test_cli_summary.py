@@ -78,6 +78,18 @@ def test_says_what_to_do_about_each(disposition: Disposition, error: ConfirmaErr
     assert told(disposition, error).splitlines()[-1] == line
 
 
+def test_what_was_not_sent_now_stands_beside_its_count() -> None:
+    """Ends that the journal knew from before are told with each count, and with each action."""
+    account = Account()
+    for number in range(3):
+        account.add(number, ActionOutcome(Comment(invoice_number=1, case_id=7), "a", Disposition.UNKNOWN, 1))
+    known = ActionOutcome(Comment(invoice_number=1, case_id=7), "id-4", Disposition.UNKNOWN, 1, from_journal=True)
+    account.add(4, known)
+    told = list(account_lines(account, unit=None))
+    assert "unknown               4  (1 of them known from the journal, NOT sent now)" in told
+    assert told[-1].startswith("action id-4, COMMENT, case 7: unknown (known from the journal); it may have")
+
+
 def test_tells_no_more_than_twenty_of_a_kind() -> None:
     """After 20 of a kind the rest is told by its number."""
     lines = told(Disposition.UNKNOWN, AmbiguousAnswerError("…"), times=25).splitlines()

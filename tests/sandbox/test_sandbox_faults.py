@@ -1,7 +1,11 @@
+import math
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
+from multidict import CIMultiDict
 
+from confirma_async._core.retry import retry_after
 from confirma_async.sandbox import Fault, Injection, ReceivedRequest
 from confirma_async.sandbox.faults import FaultScript
 
@@ -110,6 +114,30 @@ def test_retry_after_is_written_as_meant(
     answer = make(retry_after).answer
     assert answer is not None
     assert answer.headers["Retry-After"] == text
+
+
+@pytest.mark.parametrize(
+    ("fault", "pause"),
+    [
+        (Fault.too_many_requests(), None),
+        (Fault.too_many_requests(3), 3.0),
+        (Fault.too_many_requests(0.5), 0.5),
+        (Fault.too_many_requests(timedelta(minutes=2)), 120.0),
+        (Fault.too_many_requests(timedelta(days=-1)), 0.0),
+        (Fault.too_many_requests(-1), 0.0),
+        (Fault.too_many_requests(math.inf), None),
+        (Fault.too_many_requests("soon"), None),
+        (Fault.too_many_requests(milliseconds=250), 0.25),
+        (Fault.too_many_requests(9, milliseconds=250), 0.25),
+        (Fault.unavailable(timedelta(seconds=5)), 5.0),
+        (Fault.unavailable(milliseconds=1.5), 0.0015),
+    ],
+)
+def test_every_form_of_retry_after_says_what_was_meant(fault: Fault, pause: float | None) -> None:
+    """Seconds, fractions, dates, milliseconds and nonsense go out so that a reader finds just that in them."""
+    assert fault.answer is not None
+    headers = CIMultiDict(fault.answer.headers)
+    assert retry_after(fault.answer.status, headers) == pause
 
 
 def test_a_renamed_fault_does_the_same() -> None:

@@ -68,6 +68,13 @@ def test_a_counting_ledger_counts_and_refuses_to_guess() -> None:
             question()
 
 
+def test_an_effect_tells_when_its_request_arrived() -> None:
+    """The moment is that of the request, the same for all effects of its batch."""
+    ledger = Ledger()
+    ledger.append(1, [comment(1), comment(2)], [{}, {}], at=12.5)
+    assert [effect.at for effect in ledger] == [12.5, 12.5]
+
+
 def test_repr_shows_no_content() -> None:
     """Neither a ledger nor an effect shows comment texts."""
     ledger = Ledger()

@@ -9,7 +9,17 @@ from typing import Any
 import aiohttp
 import pytest
 
-from confirma_async.sandbox import Fault, Sandbox
+from confirma_async.codes import Disposition
+from confirma_async.models import ActionOutcome, Comment
+from confirma_async.sandbox import (
+    Fault,
+    FaultSchedule,
+    OneIn,
+    PlannedFault,
+    PlannedOutage,
+    PlannedTokenEnd,
+    Sandbox,
+)
 
 COMMENT = {"code": "COMMENT", "comment": "hello", "data": {"invoiceNumber": 1, "caseId": 2}}
 WITHDRAW = {"code": "WITHDRAW", "data": {"invoiceNumber": 1, "caseId": 3}}
@@ -171,7 +181,7 @@ async def test_a_port_that_is_taken_is_an_error(sandbox: Sandbox, caller: Caller
     """A sandbox that cannot have its port says so and can be stopped; the port's owner goes on."""
     port = int(sandbox.base_url.split(":")[2].split("/")[0])
     second = Sandbox(port=port)
-    with pytest.raises(OSError, match="address already in use"):
+    with pytest.raises(OSError, match=r"(?i)address already in use"):
         await second.start()
     await second.stop()
     assert await caller.post(COMMENT) == 200
@@ -239,13 +249,18 @@ async def test_a_client_that_leaves_in_the_middle_has_no_effect(
     ("fault", "status", "effects"),
     [
         (Fault.UNAUTHORIZED, 401, 0),
+        (Fault.UNAUTHORIZED_EARLY, 401, 0),
         (Fault.too_many_requests(), 429, 0),
         (Fault.unavailable(), 503, 0),
         (Fault.status(403), 403, 0),
         (Fault.status(413), 413, 0),
-        (Fault.status(302, headers={"Location": "https://example.com/"}), 302, 0),
+        (Fault.redirect("https://example.com/"), 302, 0),
+        (Fault.redirect("https://example.com/", 308), 308, 0),
         (Fault.status(502, apply=True), 502, 1),
+        (Fault.BAD_GATEWAY_AFTER_APPLYING, 502, 1),
+        (Fault.HTML, 200, 1),
         (Fault.slow(0.001), 200, 1),
+        (Fault.dripping(0.001), 200, 1),
     ],
     ids=lambda value: value.name if isinstance(value, Fault) else str(value),
 )
@@ -303,6 +318,99 @@ async def test_a_drop_before_reading_does_not_wait_for_the_body(sandbox: Sandbox
     await until(lambda: reader.at_eof() or reader.exception() is not None)
     writer.close()
     assert sandbox.requests[0].body == b""
+
+
+async def test_an_early_401_does_not_wait_for_the_body(sandbox: Sandbox) -> None:
+    """The answer comes while the client still sends."""
+    sandbox.inject(Fault.UNAUTHORIZED_EARLY)
+    reader, writer = await raw_post(sandbox, UNFINISHED)
+    assert (await reader.readline()).startswith(b"HTTP/1.1 401")
+    assert sandbox.requests[0].body == b""
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_a_late_401_has_read_the_body(sandbox: Sandbox, caller: Caller) -> None:
+    """The other kind comes after the whole request."""
+    sandbox.inject(Fault.UNAUTHORIZED)
+    await caller.post(COMMENT)
+    assert json.loads(sandbox.requests[0].body) == {"actions": [COMMENT]}
+
+
+async def test_a_cut_body_arrives_as_far_as_it_goes(sandbox: Sandbox) -> None:
+    """Half of the promised bytes come, and after them the orderly end of the connection."""
+    sandbox.inject(Fault.CUT_BODY, path="/validate")
+    head = f"GET /api/v1/partner/validate HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: {sandbox.token}\r\n\r\n"
+    reader, writer = await raw_post(sandbox, head.encode())
+    told, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    whole = b'{"isValid":true,"message":"Token is valid"}'
+    assert told.startswith(b"HTTP/1.1 200")
+    assert f"Content-Length: {len(whole)}".encode() in told
+    assert body == whole[: len(whole) // 2]
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_a_cut_answer_was_applied(sandbox: Sandbox, caller: Caller) -> None:
+    """A client sees 200, and an answer that is not whole; the effect is there."""
+    sandbox.inject(Fault.CUT_BODY)
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await caller.post(COMMENT)
+    assert len(sandbox.ledger) == 1
+    assert await caller.post(COMMENT) == 200
+
+
+async def test_a_page_for_people_is_no_json(sandbox: Sandbox, caller: Caller) -> None:
+    """200 with HTML, as a proxy's welcome page has it; what was asked for was done all the same."""
+    sandbox.inject(Fault.HTML, path="/renew")
+    status, body = await caller.call("GET", "/renew")
+    assert (status, body[:15]) == (200, b"<!doctype html>")
+    assert caller.headers["Content-Type"] == "text/html"
+    assert len(sandbox.tokens) == 2
+
+
+@pytest.mark.looptime
+async def test_a_dripping_answer_comes_byte_by_byte(sandbox: Sandbox, caller: Caller) -> None:
+    """Each byte of the body takes its time, by the event loop's clock; all of them come."""
+    sandbox.inject(Fault.dripping(10))
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    assert await caller.call("POST", "/invoice/action", json={"actions": [COMMENT]}) == (200, b"{}")
+    assert 20 <= loop.time() - began < 21
+
+
+@pytest.mark.looptime
+async def test_a_dripping_answer_ends_with_the_sandbox(sandbox: Sandbox, caller: Caller) -> None:
+    """A sandbox that stops does not finish its answers."""
+    sandbox.inject(Fault.dripping(3600))
+    waiting = asyncio.create_task(caller.post(COMMENT))
+    await until(lambda: len(sandbox.ledger) == 1)
+    await sandbox.stop()
+    with pytest.raises((aiohttp.ClientPayloadError, ConnectionLostError)):
+        await waiting
+
+
+async def test_a_client_that_leaves_a_dripping_answer_is_no_failure(
+    sandbox: Sandbox, caller: Caller, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody has to wait for an answer that trickles."""
+    sandbox.inject(Fault.dripping(0.001).renamed("drip"), path="/validate")
+    head = f"GET /api/v1/partner/validate HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: {sandbox.token}\r\n\r\n"
+    reader, writer = await raw_post(sandbox, head.encode())
+    await reader.readline()
+    writer.transport.abort()
+    assert await caller.post(COMMENT) == 200
+    await sandbox.stop()
+    assert caplog.records == []
+
+
+async def test_a_refusal_may_be_cut_too(sandbox: Sandbox, caller: Caller) -> None:
+    """How an answer goes out does not depend on what it says."""
+    sandbox.inject(Fault.CUT_BODY)
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await caller.post({"code": "COMMENT"})
+    assert sandbox.requests[0].status == 400
+    assert len(sandbox.ledger) == 0
 
 
 async def test_a_renewal_can_be_applied_and_lost(sandbox: Sandbox, caller: Caller) -> None:
@@ -387,7 +495,111 @@ async def test_a_hanging_request_was_applied(sandbox: Sandbox, caller: Caller) -
     assert sandbox.requests[0].status is None
 
 
+async def test_a_fault_can_meet_a_drawn_share(sandbox: Sandbox, caller: Caller) -> None:
+    """Requests that say the same meet the same faults in every sandbox, and tokens make no difference."""
+    bodies = [{**COMMENT, "comment": f"number {number}"} for number in range(40)]
+    met = []
+    async with Sandbox() as second:
+        for each in (sandbox, second):
+            caller._sandbox = each
+            each.inject(Fault.status(500), times=None, when=OneIn(4, seed=1))
+            met.append([await caller.post(body) for body in bodies])
+    assert met[0] == met[1]
+    assert 3 < met[0].count(500) < 20
+
+
+async def test_a_schedule_is_let_loose(sandbox: Sandbox, caller: Caller) -> None:
+    """Everything that a schedule has happens: faults, an outage, the token's end, poison and limits."""
+    comments = (f"number {number}" for number in range(1_000))
+    is_poison = FaultSchedule(seed=1, poisons_one_in=100).is_poison
+    poison = next(text for text in comments if is_poison(Comment(invoice_number=1, case_id=2, comment=text)))
+    sandbox.unleash(
+        FaultSchedule(
+            seed=1,
+            faults=(PlannedFault(fault=Fault.HTML, path="/validate", one_in=1, seed=1),),
+            outages=(PlannedOutage(after=2, seconds=3600, mode="unavailable"),),
+            token_ends=(PlannedTokenEnd(after=1, renewable=True),),
+            poisons_one_in=100,
+            max_body_bytes=1_000,
+            max_actions=2,
+        )
+    )
+    assert (await caller.call("GET", "/validate"))[1].startswith(b"<!doctype")
+    assert await caller.post({**COMMENT, "comment": poison}) == 400
+    assert await caller.post(WITHDRAW, WITHDRAW, WITHDRAW) == 413
+    assert await caller.post({**WITHDRAW, "comment": "x" * 1_000}) == 413
+    assert await caller.post(WITHDRAW) == 200
+    assert await caller.post(WITHDRAW) == 401
+    await caller.call("GET", "/renew")
+    assert await caller.post(WITHDRAW) == 200
+    assert await caller.post(WITHDRAW) == 503
+
+
 # --- outages ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def stranger(sandbox: Sandbox) -> AsyncIterator[Caller]:
+    """A caller that makes a new connection for each request."""
+    connector = aiohttp.TCPConnector(force_close=True)
+    async with aiohttp.ClientSession(middlewares=[no_repeat], connector=connector) as session:
+        yield Caller(sandbox, session)
+
+
+async def test_a_service_that_is_gone_refuses_connections(sandbox: Sandbox, stranger: Caller) -> None:
+    """Nobody listens, at the path of actions or any other; afterwards somebody does, at the same address."""
+    sandbox.outage(mode="refuse")
+    for path in ("/invoice/action", "/renew"):
+        with pytest.raises(ConnectionLostError) as lost:
+            await stranger.call("POST", path)
+        assert isinstance(lost.value.__cause__, aiohttp.ClientConnectorError)
+    sandbox.end_outage()
+    assert await stranger.post(COMMENT) == 200
+    assert len(sandbox.requests) == 1
+
+
+async def test_a_service_that_is_gone_closes_what_stands(sandbox: Sandbox) -> None:
+    """An idle connection ends at once; one with a request under way after the answer, which still comes."""
+    idle, idle_writer = await raw_post(sandbox, b"")
+    await until(lambda: len(sandbox._server.connections) == 1)  # type: ignore[union-attr]
+    sandbox.outage_after(actions=1, mode="refuse")
+    body = json.dumps({"actions": [COMMENT]})
+    head = f"POST /api/v1/partner/invoice/action HTTP/1.1\r\nHost: x\r\nX-Api-Key: {sandbox.token}\r\n"
+    whole = f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    busy, busy_writer = await raw_post(sandbox, whole.encode())
+    assert (await busy.read()).startswith(b"HTTP/1.1 200")
+    assert await idle.read() == b""
+    for writer in (idle_writer, busy_writer):
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_refusing_can_begin_and_end_at_any_moment(sandbox: Sandbox, stranger: Caller) -> None:
+    """Outages that follow one another without a pause leave the sandbox as the last one says."""
+    for _ in range(3):
+        sandbox.outage(mode="refuse")
+        sandbox.end_outage()
+    assert await stranger.post(COMMENT) == 200
+    sandbox.outage(mode="refuse")
+    sandbox.outage(mode="unavailable")
+    assert await stranger.post(COMMENT) == 503
+    sandbox.outage(mode="refuse")
+    with pytest.raises(ConnectionLostError):
+        await stranger.post(COMMENT)
+    await sandbox.stop()
+    await sandbox.start()
+    assert await stranger.post(COMMENT) == 200
+
+
+@pytest.mark.looptime
+async def test_a_service_that_is_gone_comes_back_by_itself(sandbox: Sandbox, caller: Caller) -> None:
+    """After its time, by the event loop's clock, connections are taken again."""
+    sandbox.outage(30, mode="refuse")
+    await asyncio.sleep(29)
+    with pytest.raises(ConnectionLostError):
+        await caller.post(COMMENT)
+    await asyncio.sleep(2)
+    assert await caller.post(COMMENT) == 200
 
 
 async def test_an_outage_drops_everything_until_it_ends(sandbox: Sandbox, caller: Caller) -> None:
@@ -401,6 +613,17 @@ async def test_an_outage_drops_everything_until_it_ends(sandbox: Sandbox, caller
     assert await caller.post(COMMENT) == 200
     assert [request.fault for request in sandbox.requests] == ["outage"] * 4 + [None]
     assert len(sandbox.tokens) == len(sandbox.ledger) == 1
+
+
+async def test_an_outage_can_lose_what_it_applied(sandbox: Sandbox, caller: Caller) -> None:
+    """Every connection is dropped, about half of them after the request was applied."""
+    sandbox.outage(mode="lose")
+    for number in range(40):
+        with pytest.raises(ConnectionLostError):
+            await caller.post({**COMMENT, "comment": f"number {number}"})
+    assert 5 < len(sandbox.ledger) < 35
+    sandbox.end_outage()
+    assert await caller.post(COMMENT) == 200
 
 
 async def test_an_outage_goes_before_injected_faults(sandbox: Sandbox, caller: Caller) -> None:
@@ -438,6 +661,46 @@ async def test_an_outage_ends_with_the_sandbox(sandbox: Sandbox, caller: Caller)
     await sandbox.stop()
     await sandbox.start()
     assert await caller.post(COMMENT) == 200
+
+
+# --- limits ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_batch_beyond_a_limit_is_too_large() -> None:
+    """Limits of a body's bytes and of a batch's actions are answered 413, and nothing is applied."""
+    async with Sandbox(max_body_bytes=400, max_actions=3) as sandbox, aiohttp.ClientSession() as session:
+        caller = Caller(sandbox, session)
+        assert await caller.post(COMMENT, COMMENT, COMMENT) == 200
+        assert await caller.post(COMMENT, COMMENT, COMMENT, COMMENT) == 413
+        assert await caller.post({**COMMENT, "comment": "x" * 400}) == 413
+        assert len(sandbox.ledger) == 3
+
+
+# --- the audit ------------------------------------------------------------------------------------------------
+
+
+async def test_a_sandbox_audits_what_was_sent_to_it(sandbox: Sandbox, caller: Caller) -> None:
+    """What was applied and what was only received are both held against the reports."""
+    sandbox.inject(Fault.DROP_AFTER_READING)
+    applied, received, never_sent = (Comment(invoice_number=1, case_id=case, comment="hello") for case in (2, 3, 4))
+    with pytest.raises(ConnectionLostError):
+        await caller.post({**COMMENT, "data": {"invoiceNumber": 1, "caseId": 3}})
+    await caller.post(COMMENT)
+    ends = [ActionOutcome(applied, "", Disposition.ACCEPTED, 1), ActionOutcome(received, "", Disposition.UNKNOWN, 1)]
+    assert sandbox.audit([applied, received], ends).agrees
+    ends.append(ActionOutcome(never_sent, "", Disposition.UNKNOWN, 1))
+    assert sandbox.audit([applied, received, never_sent], ends).contradictions == (
+        "1 actions are reported unknown, and were never sent",
+    )
+
+
+async def test_an_audit_does_not_judge_what_nobody_read(sandbox: Sandbox, caller: Caller) -> None:
+    """Of a body that was dropped unread nobody can say what was in it."""
+    sandbox.inject(Fault.DROP_BEFORE_READING)
+    with pytest.raises(ConnectionLostError):
+        await caller.post(COMMENT)
+    lost = Comment(invoice_number=1, case_id=9)
+    assert sandbox.audit([lost], [ActionOutcome(lost, "", Disposition.UNKNOWN, 1)]).agrees
 
 
 # --- tokens and poison --------------------------------------------------------------------------------------

@@ -251,6 +251,16 @@ def test_poison_refuses_the_batch_that_holds_it(service: Service) -> None:
     assert post(service, {"actions": [COMMENT]}).status == 200
 
 
+def test_limits_are_exact() -> None:
+    """What is just as large as allowed is accepted; a byte or an action more is 413, and nothing is applied."""
+    body = {"actions": [COMMENT, COMMENT]}
+    size = len(json.dumps(body))
+    assert post(Service(token=FIRST, max_body_bytes=size, max_actions=2), body).status == 200
+    for service in (Service(token=FIRST, max_body_bytes=size - 1), Service(token=FIRST, max_actions=1)):
+        assert post(service, body).status == 413
+        assert len(service.ledger) == 0
+
+
 def test_something_happens_after_so_many_actions(service: Service) -> None:
     """An alarm goes off once, with the batch that reaches its number, counted from when it was set."""
     post(service, {"actions": [COMMENT]})
