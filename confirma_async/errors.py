@@ -17,6 +17,7 @@
     │   ├── PermissionDeniedError     the token is valid, and not for this
     │   ├── RateLimitedError          the service asks for a longer pause than we wait; `retry_after` tells
     │   ├── RefusedError              any other refusal of this one request; `status` tells
+    │   │   └── RefusedTogetherError  refused in a batch with others, and not tried alone
     │   ├── ServiceUnavailableError   the service could not be reached, or is down; nothing was handled
     │   └── AmbiguousAnswerError      the request was sent and its answer is missing or says nothing
     ├── NotSubmittedError             withdrawn before it was sent: the client closed, or patience ended
@@ -52,6 +53,7 @@ __all__ = [
     "QueueFullError",
     "RateLimitedError",
     "RefusedError",
+    "RefusedTogetherError",
     "ServiceError",
     "ServiceUnavailableError",
     "TokenLostError",
@@ -173,6 +175,13 @@ class RateLimitedError(ServiceError):
 
 class RefusedError(ServiceError):
     """The service refused this request with a 4xx; by HTTP's meaning it had no effect."""
+
+
+class RefusedTogetherError(RefusedError):
+    """The action was refused together with others, and not tried alone: whether it is at fault is not known.
+
+    It had no effect, and may be submitted again.
+    """
 
 
 class ServiceUnavailableError(ServiceError):

@@ -223,6 +223,11 @@ async def too_much_waits(world: World) -> None:
         await world.call(*(client.actions.send(comment(number)) for number in range(1, 6)))
 
 
+async def everything_is_refused(world: World) -> None:
+    world.sandbox.inject(Fault.status(400), times=None)
+    await world.push(*(comment(number) for number in range(1, 41)))
+
+
 async def an_id_is_used_twice(world: World) -> None:
     first, second = comment(1, action_id="event-1"), comment(2, action_id="event-1")
     await world.send(first, second)
@@ -342,6 +347,7 @@ SCENARIOS: dict[str, Scenario] = {
             values_are_of_the_wrong_kind,
             settings_are_wrong,
             too_much_waits,
+            everything_is_refused,
             an_id_is_used_twice,
             a_store_is_damaged,
             a_journal_cannot_be_used,

@@ -8,6 +8,7 @@ from ..errors import (
     PermissionDeniedError,
     RateLimitedError,
     RefusedError,
+    RefusedTogetherError,
     ServiceError,
     ServiceUnavailableError,
 )
@@ -112,4 +113,4 @@ def diagnose_refused_together(
 ) -> ServiceError:
     """The error for an action that was refused together with others, and was not tried alone, because `why`."""
     together = f"{call} was refused with {evidence.status} for this action and {others} others together"
-    return RefusedError(f"{together}, which were not tried alone ({why}); {_EFFECT[end]}.", evidence.status)
+    return RefusedTogetherError(f"{together}, which were not tried alone ({why}); {_EFFECT[end]}.", evidence.status)

@@ -19,6 +19,7 @@ from ..errors import (
     NotSubmittedError,
     PermissionDeniedError,
     RateLimitedError,
+    RefusedTogetherError,
     ServiceUnavailableError,
 )
 
@@ -82,6 +83,7 @@ _NOT_THE_ACTIONS_FAULT = (
     NotSubmittedError,
     PermissionDeniedError,
     RateLimitedError,
+    RefusedTogetherError,
     ServiceUnavailableError,
 )
 

@@ -472,4 +472,6 @@ def _full(waiting: int) -> QueueFullError:
 
 
 def _withdrawn(reason: str) -> NotSubmittedError:
-    return NotSubmittedError(f"The action was not sent: {reason}; it had no effect, and may be submitted again.")
+    return NotSubmittedError(
+        f"The action was not sent: {reason}; this submission had no effect, and may be made again."
+    )

@@ -38,6 +38,8 @@ T = TypeVar("T")
 _APPLICATION_ID = 0x436F6E66
 _SCHEMA = 1
 _TABLES = """
+CREATE TABLE life (is_open INTEGER NOT NULL);
+INSERT INTO life VALUES (0);
 CREATE TABLE target (environment TEXT NOT NULL, base_url TEXT NOT NULL, account TEXT NOT NULL);
 CREATE TABLE action (
     action_id TEXT PRIMARY KEY, hash BLOB NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL,
@@ -50,6 +52,8 @@ CREATE TABLE content (number INTEGER PRIMARY KEY, action_id TEXT NOT NULL, conte
 _WITH_CONTENT = "content JOIN action USING (action_id, number)"
 _ALL = "action LEFT JOIN content USING (action_id, number)"
 _MAY_BE_PRUNED = (State.ACCEPTED, State.REJECTED, State.NOT_APPLIED)
+
+_NOBODY = (0, 0)
 
 _REASONS = {
     "SQLITE_FULL": "the disk is full",
@@ -69,6 +73,7 @@ class JournalFile:
         self._durability = durability
         self._connection: sqlite3.Connection | None = None
         self._last_number = 0
+        self._identity = _NOBODY
 
     # --- life -----------------------------------------------------------------------------------------------------
 
@@ -88,6 +93,7 @@ class JournalFile:
                 self._create()
             elif not self._path.exists():
                 raise self._error("opened", "there is no such file")
+            has_log = Path(f"{self._path}-wal").exists()
             self._connection = sqlite3.connect(
                 f"{self._path.as_uri()}?mode=rw", uri=True, isolation_level=None, check_same_thread=False
             )
@@ -97,7 +103,7 @@ class JournalFile:
                 raise self._error("opened", "there is nothing in it")
             # What it holds may be personal: nobody else reads it, whoever made it.
             self._path.chmod(0o600)
-            self._set_up()
+            self._set_up(has_log=has_log)
             if target is not None:
                 self._bind(target)
             self._last_number = self._value("SELECT max(number) FROM action") or 0
@@ -126,7 +132,7 @@ class JournalFile:
         if self._value("PRAGMA quick_check(1)") != "ok":
             raise self._error("opened", "it is damaged; look at what it was to keep before anything is sent again")
 
-    def _set_up(self) -> None:
+    def _set_up(self, *, has_log: bool) -> None:
         if self._value("PRAGMA journal_mode = wal") != "wal":
             raise self._error("opened", "its file system cannot keep a write-ahead log; use a local disk")
         self._run("PRAGMA synchronous = full" if self._durability == "power" else "PRAGMA synchronous = normal")
@@ -135,6 +141,20 @@ class JournalFile:
             self._run("BEGIN IMMEDIATE")
             self._make_tables()
             self._run("COMMIT")
+        elif self._value("SELECT is_open FROM life") and not has_log:
+            raise self._error(
+                "opened",
+                "the process that used it last was stopped, and the log that it left beside it (-wal) is gone: what "
+                "was sent then is not known; look before anything of it is sent again",
+            )
+        self._mark(is_open=True)
+
+    def _mark(self, *, is_open: bool) -> None:
+        """Note in the file itself, and not in its log, whether that log belongs to it."""
+        self._run("UPDATE life SET is_open = ?", (is_open,))
+        self._run("PRAGMA wal_checkpoint(TRUNCATE)")
+        status = self._path.stat()
+        self._identity = (status.st_dev, status.st_ino)
 
     def _make_tables(self) -> None:
         for statement in filter(str.strip, _TABLES.split(";")):
@@ -152,9 +172,15 @@ class JournalFile:
 
     def close(self) -> None:
         """Let go of it. A second call does nothing."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with self._failing("closed"):
+        connection = self._connection
+        if connection is None:
+            return
+        with self._failing("closed"):
+            try:
+                if self._identity != _NOBODY:
+                    self._mark(is_open=False)
+            finally:
+                self._connection, self._identity = None, _NOBODY
                 connection.close()
 
     def in_transaction(self, changes: Sequence[Callable[[], T]]) -> list[T | JournalError]:
@@ -167,6 +193,7 @@ class JournalFile:
             JournalError: Nothing of any of them was kept.
         """
         with self._failing("written"):
+            self._require_file()
             self._roll_back()
             self._run("BEGIN IMMEDIATE")
             try:
@@ -178,6 +205,12 @@ class JournalFile:
                     self._roll_back()
                 raise
             return results
+
+    def _require_file(self) -> None:
+        """What is written to a file that has no name any more would be forgotten with this process."""
+        status = self._path.stat()
+        if (status.st_dev, status.st_ino) != self._identity:
+            raise self._error("written", "another file was put in its place while it was in use")
 
     def _roll_back(self) -> None:
         # Some errors have ended the transaction already.
@@ -380,6 +413,9 @@ class JournalFile:
             raise self._error(verb, known or str(error)) from error
         except OSError as error:
             raise self._error(verb, error.strerror or type(error).__name__) from error
+        except ValueError as error:
+            # A text that is no UTF-8, a state that there is not.
+            raise self._error(verb, "it is damaged") from error
 
     def _error(self, verb: str, reason: str) -> JournalError:
         return JournalError(f"The journal {self._path} could not be {verb}: {reason}.")

@@ -26,6 +26,9 @@ _PAGE = 500
 _PAGE_OF_ACCEPTED = 50_000
 """They have no content, and each page of them goes through all records."""
 
+_MOST_TOGETHER = 1_000
+"""Changes that share a transaction: the event loop hands their results out in one turn."""
+
 _LOCK_PAUSES = (0.02, 0.05, 0.1, 0.0)
 """Somebody who only looks whether it is in use holds the lock for a moment."""
 
@@ -257,7 +260,7 @@ class SqliteJournal:
         """
         if self._thread is None:
             raise self._not_open()
-        if self._together is None:
+        if self._together is None or len(self._together) >= _MOST_TOGETHER:
             self._together = []
             self._writing = asyncio.create_task(self._write(self._together, after=self._writing))
         index = len(self._together)
@@ -278,7 +281,8 @@ class SqliteJournal:
     ) -> list[Any]:
         if after is not None:
             await asyncio.wait([after])
-        self._together = None
+        if self._together is changes:
+            self._together = None
         return await self._look(lambda: self._file.in_transaction(changes))
 
     def _in_use(self) -> JournalError:

@@ -11,6 +11,7 @@ from confirma_async import (
     PermissionDeniedError,
     RateLimitedError,
     RefusedError,
+    RefusedTogetherError,
     ServiceUnavailableError,
 )
 from confirma_async._core.journal import (
@@ -164,6 +165,7 @@ def test_a_crash_makes_a_running_attempt_unknown_and_changes_nothing_else() -> N
         NotSubmittedError(""),
         PermissionDeniedError(""),
         RateLimitedError(""),
+        RefusedTogetherError(""),
         ServiceUnavailableError(""),
     ],
 )
@@ -175,5 +177,5 @@ def test_what_was_enqueued_stays_queued_when_it_could_not_be_sent(error: Confirm
 
 
 def test_what_the_service_refused_has_its_end() -> None:
-    """An action that was enqueued, and refused together with others, is NOT_APPLIED, as any other."""
+    """A refusal is about the action; only where it was refused with others is it tried another time."""
     assert state_after(Disposition.NOT_APPLIED, RefusedError(""), is_durable=True) is State.NOT_APPLIED

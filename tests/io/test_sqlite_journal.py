@@ -28,6 +28,7 @@ from confirma_async import (
     JournalRecord,
     JournalState,
     MemoryTokenStore,
+    NotAppliedError,
     OutcomeUnknownError,
     PermissionDeniedError,
     ReconcilePolicy,
@@ -425,6 +426,32 @@ async def test_a_full_disk_stops_a_push_and_loses_nothing(sandbox: Sandbox, path
         journal._file._run("PRAGMA max_page_count = 100000")
         assert set((await pushed(client, actions)).values()) == {Disposition.ACCEPTED}
     assert len(sandbox.ledger) == 2001
+
+
+async def test_a_file_that_is_deleted_while_it_is_used_is_not_written_to(sandbox: Sandbox, path: Path) -> None:
+    """What goes into a file without a name is forgotten with the process: nothing more is sent."""
+    async with client_of(sandbox, SqliteJournal(path)) as client:
+        await client.actions.send(comment(1))
+        for name in ("", "-wal", "-shm"):
+            Path(f"{path}{name}").unlink(missing_ok=True)
+        with pytest.raises(NotAppliedError, match="No such file"):
+            await client.actions.send(payment(2))
+        path.touch()
+        with pytest.raises(NotAppliedError, match="another file was put in its place"):
+            await client.actions.send(payment(2))
+    assert len(sandbox.ledger) == 1
+
+
+async def test_a_crash_whose_log_was_deleted_is_told(sandbox: Sandbox, path: Path, tmp_path: Path) -> None:
+    """The file alone has forgotten what was sent last; after an orderly end it needs no log."""
+    copy = tmp_path / "copy"
+    await crashed(sandbox, path, copy)
+    Path(f"{copy}-wal").unlink()
+    with pytest.raises(JournalError, match=r"the log that it left beside it \(-wal\) is gone"):
+        await client_of(sandbox, SqliteJournal(copy)).open()
+    assert not Path(f"{path}-wal").exists()
+    async with SqliteJournal(path) as journal:
+        assert await journal.counts()
 
 
 # --- a crash --------------------------------------------------------------------------------------------------------
