@@ -139,11 +139,11 @@ class ConfirmaClient:
             on_patience_ended=self._batcher.expire,
             emit=self._emit,
         )
-        books = Bookkeeping(self._journal, self._batcher.on_ends)
+        self._books = Bookkeeping(self._journal, self._batcher.on_ends)
         self._delivery = Delivery(
             session=self._session,
             pacing=self._pacing,
-            books=books,
+            books=self._books,
             retry=retry,
             disposition=disposition,
             assumptions=assumptions,
@@ -151,7 +151,7 @@ class ConfirmaClient:
             reconcile=reconcile,
             emit=self._emit,
         )
-        self._batcher.connect(self._pacing, books, self._delivery)
+        self._batcher.connect(self._pacing, self._books, self._delivery)
         self._caller = Caller(
             session=self._session,
             pacing=self._pacing,
@@ -283,7 +283,7 @@ class ConfirmaClient:
             return report
         finally:
             await self._session.close()
-            await self._journal.close()
+            await self._books.close()
 
     def _start_drain(self, grace: float) -> "asyncio.Task[DrainReport]":
         """Start to drain, or shorten the grace of a drain that runs."""

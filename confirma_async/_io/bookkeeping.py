@@ -37,14 +37,19 @@ class Bookkeeping:
     def __init__(self, journal: Journal, on_ends: Callable[[Sequence[End]], None]) -> None:
         self._journal = journal
         self._on_ends = on_ends
+        self._owed: list[tuple[Submission, State]] = []
+        """States that were told, and could not be written: they go before anything else, as soon as it can be."""
 
     async def begin(self, submissions: list[Submission]) -> list[Submission]:
         """Note an attempt, and return what may go out with it; the rest has its end."""
         try:
+            await self.pay()
             known = await self._journal.begin(submissions)
         except Exception as error:  # The user's journal may raise anything.
             log.error("The journal could not be written, and nothing is sent without it: %s", _reason(error))
-            self._on_ends([_unsent(submission, error) for submission in submissions])
+            unsent = [_unsent(submission, error) for submission in submissions]
+            self._owe(unsent)
+            self._on_ends(unsent)
             return []
         if not any(known):
             return submissions
@@ -63,8 +68,48 @@ class Bookkeeping:
             self._on_ends(ends)
             raise
         except Exception as error:
-            log.error("The journal keeps %d ended actions as unknown: %s", len(ends), _reason(error))
+            log.error("The journal keeps %d ended actions as unknown for now: %s", len(ends), _reason(error))
+            self._owe(ends)
         self._on_ends(ends)
+
+    async def pay(self) -> None:
+        """Write what could not be written before.
+
+        Raises:
+            JournalError: It still cannot.
+        """
+        if not self._owed:
+            return
+        owed, self._owed = self._owed, []
+        try:
+            await self._journal.end(owed)
+        except BaseException:
+            self._owed = owed + self._owed
+            raise
+
+    async def close(self) -> None:
+        """Write what is owed, and let the journal go. For a slow disk it waits a moment; the rest goes on by itself.
+
+        Raises:
+            JournalError: It could not be closed in an orderly way; what was written is kept.
+        """
+        closing = asyncio.create_task(self._close(), name="confirma-journal-close")
+        await asyncio.wait([closing], timeout=_LAST_WORDS_SECONDS)
+        if closing.done():
+            closing.result()
+        else:
+            log.error("The journal is still being written; it is closed when that is done.")
+
+    async def _close(self) -> None:
+        try:
+            await self.pay()
+        except Exception as error:
+            log.error("The journal keeps %d ended actions as unknown: %s", len(self._owed), _reason(error))
+        await self._journal.close()
+
+    def _owe(self, ends: Sequence[End]) -> None:
+        # What was in no attempt was never written down.
+        self._owed += _states([end for end in ends if end[0].attempts])
 
     async def settle(self, end: End) -> None:
         """Keep what was found out of an action that a former process left in doubt, and tell it."""
@@ -79,11 +124,14 @@ class Bookkeeping:
     async def end_rest(self, batch: Sequence[Submission], error: BaseException) -> None:
         """Give an end to what is left of a batch whose delivery was cut short by `error`."""
         ends = [_end_of_failed(submission, error) for submission in batch if submission.place is not Place.ENDED]
+        if not ends:
+            return
         try:
             async with asyncio.timeout(_LAST_WORDS_SECONDS):
                 await self._keep(ends)
         except Exception as failure:
-            log.error("The journal keeps %d ended actions as unknown: %s", len(ends), _reason(failure))
+            log.error("The journal keeps %d ended actions as unknown for now: %s", len(ends), _reason(failure))
+            self._owe(ends)
         finally:
             self._on_ends(ends)
 
@@ -94,12 +142,15 @@ class Bookkeeping:
         )
 
     async def _keep(self, ends: Sequence[End]) -> None:
-        await self._journal.end(
-            [
-                (submission, state_after(disposition, error, is_durable=submission.is_durable))
-                for submission, disposition, error in ends
-            ]
-        )
+        await self.pay()
+        await self._journal.end(_states(ends))
+
+
+def _states(ends: Sequence[End]) -> list[tuple[Submission, State]]:
+    return [
+        (submission, state_after(disposition, error, is_durable=submission.is_durable))
+        for submission, disposition, error in ends
+    ]
 
 
 def _reason(error: Exception) -> str:

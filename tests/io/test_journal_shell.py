@@ -1,6 +1,10 @@
 """What a client does with its journal: written before the wire, asked before anything is sent, allowed to fail."""
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,13 +14,16 @@ from confirma_async import (
     Disposition,
     Environment,
     JournalError,
+    JournalState,
     MemoryJournal,
     NotAppliedError,
+    SqliteJournal,
 )
 from confirma_async._core.batch import Submission
 from confirma_async._core.journal import Entry, State
 from confirma_async.sandbox import Fault, Sandbox
 from tests.actions import comment, due_date
+from tests.conftest import QUICK_RETRY
 
 
 class Recording(MemoryJournal):
@@ -41,7 +48,7 @@ class Recording(MemoryJournal):
         await super().end(ends)
 
 
-def open_client(sandbox: Sandbox, journal: MemoryJournal) -> ConfirmaClient:
+def open_client(sandbox: Sandbox, journal: MemoryJournal | SqliteJournal) -> ConfirmaClient:
     return ConfirmaClient(
         environment=Environment.STAGING, token=sandbox.token, base_url=sandbox.base_url, journal=journal
     )
@@ -104,7 +111,67 @@ async def test_an_end_that_cannot_be_written_is_told_all_the_same(
     async with open_client(sandbox, Recording(sandbox, fails_at="end")) as client:
         assert (await client.actions.send(comment(1))).disposition is Disposition.ACCEPTED
     assert len(sandbox.ledger) == 1
-    assert "keeps 1 ended actions as unknown" in caplog.text
+    assert "keeps 1 ended actions as unknown for now" in caplog.text
+
+
+@pytest.mark.parametrize("fails_at", ["begin", "end"])
+async def test_what_could_not_be_written_is_written_later(sandbox: Sandbox, tmp_path: Path, fails_at: str) -> None:
+    """A disk that fails once costs nobody a look: the journal says in the end what callers were told."""
+    journal = SqliteJournal(tmp_path / "journal", durability="process")
+    failures = iter([False, True] if fails_at == "begin" else [True])
+
+    def fragile(write: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            if next(failures, False):
+                raise OSError(28, "No space left on device")
+            return write(*arguments)
+
+        return call
+
+    setattr(journal._file, fails_at, fragile(getattr(journal._file, fails_at)))
+    sandbox.inject(Fault.unavailable(), times=2 if fails_at == "begin" else 0)
+    async with ConfirmaClient(
+        environment=Environment.STAGING,
+        token=sandbox.token,
+        base_url=sandbox.base_url,
+        journal=journal,
+        retry=QUICK_RETRY,
+    ) as client:
+        results = await asyncio.gather(client.actions.send(due_date(1)), return_exceptions=True)
+    told = JournalState.NOT_APPLIED if fails_at == "begin" else JournalState.ACCEPTED
+    assert isinstance(results[0], NotAppliedError) is (fails_at == "begin")
+    async with SqliteJournal(tmp_path / "journal") as journal:
+        assert await journal.counts() == {told: 1}
+
+
+async def test_closing_does_not_wait_for_a_disk_that_hangs(
+    sandbox: Sandbox, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The caller is told what is known, and the journal is closed when its disk is back."""
+    journal = SqliteJournal(tmp_path / "journal", durability="process")
+    disk = threading.Event()
+    end = journal._file.end
+
+    def hanging(*arguments: Any) -> None:
+        disk.wait(10)
+        end(*arguments)
+
+    journal._file.end = hanging  # type: ignore[assignment, method-assign]
+    client = open_client(sandbox, journal)
+    await client.open()
+    sending = asyncio.create_task(client.actions.send(comment(1)))
+    while not len(sandbox.ledger):
+        await asyncio.sleep(0.001)
+    started = asyncio.get_running_loop().time()
+    await client.close(0.1)
+    assert asyncio.get_running_loop().time() - started < 4
+    assert "still being written" in caplog.text
+    assert (await sending).disposition is Disposition.ACCEPTED
+    disk.set()
+    while journal._thread is not None:
+        await asyncio.sleep(0.001)
+    async with SqliteJournal(tmp_path / "journal") as reopened:
+        assert await reopened.counts() == {JournalState.ACCEPTED: 1}
 
 
 async def test_the_journal_in_memory_is_bounded(sandbox: Sandbox) -> None:

@@ -73,7 +73,7 @@ async def test_a_replay_that_is_refused_is_not_replayed_again(sandbox: Sandbox) 
 
 async def test_a_late_401_for_an_old_token_renews_nothing(sandbox: Sandbox) -> None:
     """A 401 that arrives after the token it is about was replaced is answered by a replay with the new one alone."""
-    late = Fault(name="late", delay=0.1, answer=json_answer(401, {}))
+    late = Fault(name="late", delay=0.5, answer=json_answer(401, {}))
     sandbox.inject(late)
     async with client(sandbox) as confirma:
         slow = asyncio.create_task(confirma.actions.send(comment(1)))
