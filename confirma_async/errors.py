@@ -7,6 +7,7 @@
     ├── ClientStateError              the client is not open, closed, or belongs to another event loop
     ├── QueueFullError                too much is waiting already; slow down, or let `send()` wait
     ├── ActionIdConflictError         an action id was used before, with other content; nothing was sent
+    ├── OlderActionError              the journal holds an older action of the same case; resume that first
     ├── ActionError                   how an action ended, when it was not accepted; `outcome` tells
     │   ├── ActionRejectedError       refused by the service, without effect; mend it before sending it again
     │   ├── NotAppliedError           certainly without effect; it may be submitted again
@@ -48,6 +49,7 @@ __all__ = [
     "JournalError",
     "NotAppliedError",
     "NotSubmittedError",
+    "OlderActionError",
     "OutcomeUnknownError",
     "PermissionDeniedError",
     "QueueFullError",
@@ -106,6 +108,13 @@ class ActionIdConflictError(ConfirmaError):
     """The action id was used for an action with other content; this one was not sent.
 
     Give it an id of its own, or leave the id out.
+    """
+
+
+class OlderActionError(ConfirmaError):
+    """The journal holds an older action of the same case, which a former process left; nothing was sent.
+
+    Take `actions.resume()` to its end, and submit the new one again.
     """
 
 

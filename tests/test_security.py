@@ -268,6 +268,17 @@ async def a_journal_cannot_be_used(world: World) -> None:
     await world.call(make_client(world.sandbox, journal=SqliteJournal(path, account="another")).open())
 
 
+async def an_older_action_was_left(world: World) -> None:
+    journal = world.path.with_name("journal")
+    await world.sandbox.stop()
+    async with make_client(world.sandbox, journal=SqliteJournal(journal)) as client:
+        await client.actions.enqueue([comment(7)])
+        world.see(await client.close(0))
+    await world.sandbox.start()
+    async with make_client(world.sandbox, journal=SqliteJournal(journal)) as client:
+        await world.call(client.actions.send(comment(7)), client.actions.enqueue([comment(7)]))
+
+
 async def a_plain_token_ends(world: World) -> None:
     async with make_client(world.sandbox, token=world.sandbox.token) as client:
         world.sandbox.expire_token()
@@ -351,6 +362,7 @@ SCENARIOS: dict[str, Scenario] = {
             an_id_is_used_twice,
             a_store_is_damaged,
             a_journal_cannot_be_used,
+            an_older_action_was_left,
             a_plain_token_ends,
             the_client_is_closed_early,
             a_client_is_forgotten,

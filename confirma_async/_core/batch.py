@@ -62,6 +62,8 @@ class Submission:
     """An attempt with it was UNKNOWN: only ACCEPTED, or a reconciler, can make its end better than that."""
     is_durable: bool = False
     """The journal took charge of it: what is not sent now is sent by another process."""
+    is_ending: bool = False
+    """Its end is being written down."""
     from_journal: bool = False
     """The journal knew its end: this submission was not sent."""
 

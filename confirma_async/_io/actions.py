@@ -1,7 +1,7 @@
 """`client.actions`: submit actions, from one to any number, and learn how each ended."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from functools import partial
 from itertools import count
@@ -91,6 +91,7 @@ class Actions:
         Raises:
             InvalidActionError: It breaks rules; nothing was sent. Mend what `violations` names.
             ActionIdConflictError: Its id belongs to an action with other content; nothing was sent.
+            OlderActionError: The journal holds an older action of its case; nothing was sent. Call `resume()` first.
             QueueFullError: Too much waits, and `BatchPolicy.when_full` says to raise; nothing was sent. Try later.
             ActionRejectedError: The service refused it. Mend it.
             NotAppliedError: It had no effect. It may be submitted again.
@@ -98,8 +99,6 @@ class Actions:
             ClientStateError: The client is not open.
         """
         self._require_open()
-        if self.outbox is not None and self.outbox.holds_older:
-            await self._wait_for_older(action)
         ended: asyncio.Future[ActionOutcome] = asyncio.get_running_loop().create_future()
 
         def tell(outcome: ActionOutcome) -> None:
@@ -148,21 +147,11 @@ class Actions:
         push = Push(
             self._batcher,
             self._policy,
-            self._after_older(actions) if self.outbox is not None and self.outbox.holds_older else actions,
+            actions,
             prepare=partial(self._prepare, lingers=False, validate=validate),
             action_of=lambda action: action,
         )
         return push.outcomes()
-
-    async def _after_older(self, actions: Iterable[Action] | AsyncIterable[Action]) -> AsyncIterator[Action]:
-        """The same actions, each once it would not overtake what a former process left of its case."""
-        async for action in actions if isinstance(actions, AsyncIterable) else _each(actions):
-            await self._wait_for_older(action)
-            yield action
-
-    async def _wait_for_older(self, action: Action) -> None:
-        if self.outbox is not None and self.outbox.holds_older:
-            await self.outbox.wait_for_older(getattr(action, "case_id", None))
 
     async def post(self, actions: Iterable[Action], *, validate: bool = True) -> list[ActionOutcome]:
         """Send these actions as one POST, in this order, with no others in it.
@@ -179,6 +168,7 @@ class Actions:
             InvalidActionError: One of them breaks rules, or together they are larger than one POST may be. Nothing was
                 sent.
             ActionIdConflictError: The id of one of them is in use, or twice in this call. Nothing was sent.
+            OlderActionError: The journal holds an older action of one of their cases. Nothing was sent.
             ClientStateError: The client is not open.
         """
         self._require_open()
@@ -195,7 +185,6 @@ class Actions:
             return tell
 
         for index, action in enumerate(actions):
-            await self._wait_for_older(action)
             submissions.append(self._prepare(action, teller(index), lingers=False, validate=validate))
         if not submissions:
             return []
@@ -234,6 +223,7 @@ class Actions:
         Raises:
             InvalidActionError: One of them breaks rules. None of them was kept, nor is it after any other error.
             ActionIdConflictError: The id of one of them belongs to an action with other content.
+            OlderActionError: The journal holds an older action of one of their cases. Call `resume()` first.
             QueueFullError: Too much waits, and `BatchPolicy.when_full` says to raise.
             JournalError: The journal cannot be written.
             ConfigurationError: The client's journal does not outlive the process; give it a `SqliteJournal`.
@@ -246,7 +236,6 @@ class Actions:
         submissions = [self._prepare(action, _nobody, lingers=True, validate=validate) for action in actions]
         for submission in submissions:
             submission.is_durable = True
-            await outbox.wait_for_older(submission.action.case_id)
         await outbox.add(submissions)
         return [submission.action_id for submission in submissions]
 
@@ -258,8 +247,8 @@ class Actions:
         because the token or this client goes away, comes back NOT_APPLIED with the error that says so, marked
         `is_queued`, and stays in the journal for the next time.
 
-        Call it first, to its end, in a process that takes over: until it has read what was left, new actions of the
-        same cases wait for it, so that they do not overtake; and where it was not called, they raise ClientStateError.
+        Call it first, and to its end, in a process that takes over: until it has taken in what was left of a case, new
+        actions of that case are refused with an `OlderActionError`, because they would overtake it.
 
         What ended NOT_APPLIED before is not sent: its caller was told. `SqliteJournal.retry` puts it back.
 
@@ -312,9 +301,12 @@ class Actions:
 
         Raises:
             InvalidActionError: It breaks rules, or is larger than a POST may be.
+            OlderActionError: It would overtake what a former process left of its case.
         """
         if not isinstance(action, Action):
             raise InvalidFieldError(f"An action such as Comment is needed, not a {type(action).__name__}.")
+        if self.outbox is not None:
+            self.outbox.require_newest(action.case_id)
         if validate and (found := violations(action)):
             raise _invalid(action, found)
         encoded = self._encode(action)
@@ -362,11 +354,6 @@ def _invalid(action: Action, found: Sequence[Violation]) -> InvalidActionError:
     case = "" if action.case_id is None else f" on case {action.case_id}"
     listed = "; ".join(map(str, found))
     return InvalidActionError(f"The {action.code} action{case} was not sent: {listed}.", found)
-
-
-async def _each(actions: Iterable[Action]) -> AsyncIterator[Action]:
-    for action in actions:
-        yield action
 
 
 def _owned(submission: Submission, owner: Owner) -> Submission:

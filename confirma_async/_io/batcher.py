@@ -64,7 +64,8 @@ class Batcher:
         self._counts: Counter[Disposition] = Counter()
         """Ends other than ACCEPTED."""
         self._not_accepted: list[ActionOutcome] = []
-        self._queued = 0
+        self._left: set[str] = set()
+        """Ids that the journal is in charge of, and that came back without an end."""
 
     def connect(self, pacing: Pacing, books: Bookkeeping, delivery: Delivery) -> None:
         """Say who hands out lanes, who keeps the journal, and who delivers."""
@@ -99,7 +100,7 @@ class Batcher:
         Once that is over, it is only counted: it stays in the journal.
         """
         if self._is_over:
-            self._queued += 1
+            self._left.add(submission.action_id)
             return submission
         return self._take_in(submission, may_wait=True)
 
@@ -113,6 +114,7 @@ class Batcher:
             raise _full(self._accumulator.waiting_actions)
         if submission.action.code in self._policy.alone:
             submission.group = [submission]
+        self._left.discard(submission.action_id)
         self._live[submission.action_id] = submission
         self._accumulator.add(submission)
         self.pump_soon()
@@ -146,25 +148,49 @@ class Batcher:
         if self._policy.when_full == "raise" and not self._accumulator.has_room(submissions):
             raise _full(self._accumulator.waiting_actions)
         reserved: list[Submission] = []
+        charged: list[Submission] = []
         try:
             for submission in submissions:
-                running = self._live.get(submission.action_id)
-                if running is not None and running.encoded != submission.encoded:
-                    raise _conflict(submission)
-                self._check_reserved(submission)
-                self._reserved.setdefault(submission.action_id, []).append(submission.encoded)
+                charged += self._reserve(submission)
                 reserved.append(submission)
             yield
+        except BaseException:
+            for running in charged:
+                running.is_durable = False
+            raise
         finally:
             for submission in reserved:
-                self._reserved[submission.action_id].pop()
-                if not self._reserved[submission.action_id]:
-                    del self._reserved[submission.action_id]
+                self._release(submission.action_id)
+
+    def _reserve(self, submission: Submission) -> list[Submission]:
+        """Keep an id; what runs with it has no end from here on that would let it be forgotten, and is returned."""
+        running = self._live.get(submission.action_id)
+        if running is not None and running.encoded != submission.encoded:
+            raise _conflict(submission)
+        self._check_reserved(submission)
+        self._reserved.setdefault(submission.action_id, []).append(submission.encoded)
+        if running is None or running.is_durable:
+            return []
+        running.is_durable = True
+        return [running]
+
+    def _release(self, action_id: str) -> None:
+        self._reserved[action_id].pop()
+        if not self._reserved[action_id]:
+            del self._reserved[action_id]
 
     def _check_reserved(self, submission: Submission) -> None:
         contents = self._reserved.get(submission.action_id)
         if contents and contents[0] != submission.encoded:
             raise _conflict(submission)
+
+    async def wait_for_ending(self, action_id: str) -> None:
+        """Wait for an end that is being written down, if there is one: nobody can join that any more."""
+        running = self._live.get(action_id)
+        if running is not None and running.is_ending:
+            ended: asyncio.Future[ActionOutcome] = asyncio.get_running_loop().create_future()
+            running.owners.append(lambda outcome: None if ended.done() else ended.set_result(outcome))
+            await ended
 
     def is_live(self, action_id: str) -> bool:
         """Whether an action with this id is under way."""
@@ -314,7 +340,7 @@ class Batcher:
             del self._live[submission.action_id]
             outcome = _outcome(submission, disposition, error)
             if outcome.is_queued:
-                self._queued += 1
+                self._left.add(outcome.action_id)
             else:
                 self._record(outcome)
             for owner in submission.owners:
@@ -429,7 +455,7 @@ class Batcher:
             rejected=counts[Disposition.REJECTED],
             not_applied=counts[Disposition.NOT_APPLIED],
             unknown=counts[Disposition.UNKNOWN],
-            queued=self._queued,
+            queued=len(self._left),
             not_accepted=tuple(self._not_accepted),
         )
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from .._core.batch import Place, Submission
 from .._core.diagnosis import effect_of_end
 from .._core.disposition import Verdict, join
-from .._core.journal import Entry, State, content_hash, state_after
+from .._core.journal import Entry, State, content_hash
 from ..codes import Disposition
 from ..errors import (
     ActionIdConflictError,
@@ -16,12 +16,10 @@ from ..errors import (
     NotSubmittedError,
     RefusedError,
 )
-from .journal import DurableJournal, Journal
+from .journal import DurableJournal, End, Journal
 from .log import log
 
 __all__ = ["Bookkeeping", "End"]
-
-End = tuple[Submission, Disposition, ConfirmaError | None]
 
 _LAST_WORDS_SECONDS = 1.0
 """What the journal of a delivery that was cut short may take."""
@@ -37,8 +35,8 @@ class Bookkeeping:
     def __init__(self, journal: Journal, on_ends: Callable[[Sequence[End]], None]) -> None:
         self._journal = journal
         self._on_ends = on_ends
-        self._owed: list[tuple[Submission, State]] = []
-        """States that were told, and could not be written: they go before anything else, as soon as it can be."""
+        self._owed: list[End] = []
+        """Ends that were told, and could not be written: they go before anything else, as soon as it can be."""
 
     async def begin(self, submissions: list[Submission]) -> list[Submission]:
         """Note an attempt, and return what may go out with it; the rest has its end."""
@@ -61,6 +59,8 @@ class Bookkeeping:
         """Keep how actions ended, and tell it."""
         if not ends:
             return
+        for submission, _, _ in ends:
+            submission.is_ending = True
         try:
             await self._keep(ends)
         except asyncio.CancelledError:
@@ -88,16 +88,10 @@ class Bookkeeping:
             raise
 
     async def close(self) -> None:
-        """Write what is owed, and let the journal go. For a slow disk it waits a moment; the rest goes on by itself.
-
-        Raises:
-            JournalError: It could not be closed in an orderly way; what was written is kept.
-        """
+        """Write what is owed, and let the journal go. For a slow disk it waits a moment; the rest goes on by itself."""
         closing = asyncio.create_task(self._close(), name="confirma-journal-close")
         await asyncio.wait([closing], timeout=_LAST_WORDS_SECONDS)
-        if closing.done():
-            closing.result()
-        else:
+        if not closing.done():
             log.error("The journal is still being written; it is closed when that is done.")
 
     async def _close(self) -> None:
@@ -105,11 +99,15 @@ class Bookkeeping:
             await self.pay()
         except Exception as error:
             log.error("The journal keeps %d ended actions as unknown: %s", len(self._owed), _reason(error))
-        await self._journal.close()
+        try:
+            await self._journal.close()
+        except Exception as error:
+            # What was written is kept all the same.
+            log.error("The journal was not closed in an orderly way: %s", _reason(error))
 
     def _owe(self, ends: Sequence[End]) -> None:
         # What was in no attempt was never written down.
-        self._owed += _states([end for end in ends if end[0].attempts])
+        self._owed += [end for end in ends if end[0].attempts]
 
     async def settle(self, end: End) -> None:
         """Keep what was found out of an action that a former process left in doubt, and tell it."""
@@ -143,14 +141,7 @@ class Bookkeeping:
 
     async def _keep(self, ends: Sequence[End]) -> None:
         await self.pay()
-        await self._journal.end(_states(ends))
-
-
-def _states(ends: Sequence[End]) -> list[tuple[Submission, State]]:
-    return [
-        (submission, state_after(disposition, error, is_durable=submission.is_durable))
-        for submission, disposition, error in ends
-    ]
+        await self._journal.end(ends)
 
 
 def _reason(error: Exception) -> str:

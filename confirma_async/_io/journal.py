@@ -5,11 +5,15 @@ from collections.abc import Collection, Sequence
 from typing import Protocol, runtime_checkable
 
 from .._core.batch import Submission
-from .._core.journal import Entry, JournalRecord, JournalTarget, State, content_hash, may_send
+from .._core.journal import Entry, JournalRecord, JournalTarget, State, content_hash, may_send, state_after
 from ..codes import Disposition
-from ..errors import JournalError
+from ..errors import ConfirmaError, JournalError
 
-__all__ = ["DurableJournal", "Journal", "MemoryJournal"]
+__all__ = ["DurableJournal", "End", "Journal", "MemoryJournal"]
+
+
+End = tuple[Submission, Disposition, ConfirmaError | None]
+"""How a submission ended, and why not as ACCEPTED."""
 
 
 class Journal(Protocol):
@@ -36,8 +40,10 @@ class Journal(Protocol):
             JournalError: Nothing of it could be kept.
         """
 
-    async def end(self, ends: Sequence[tuple[Submission, State]]) -> None:
-        """Write down the state in which actions are now that no attempt with them runs, before callers are told.
+    async def end(self, ends: Sequence[End]) -> None:
+        """Write down what attempts made of actions, before callers are told.
+
+        What the journal is in charge of, and had no effect for a reason that is not its own, is to be sent again.
 
         Raises:
             JournalError: Nothing of it could be kept.
@@ -126,11 +132,13 @@ class MemoryJournal:
         self._running[submission.action_id] = Entry(content, State.SENDING, submission.attempts + 1)
         return None
 
-    async def end(self, ends: Sequence[tuple[Submission, State]]) -> None:
+    async def end(self, ends: Sequence[End]) -> None:
         """See `Journal.end`."""
-        for submission, state in ends:
+        for submission, disposition, error in ends:
             running = self._running.pop(submission.action_id, None)
             if running is not None:
-                self._ended[submission.action_id] = Entry(running.content, state, submission.attempts)
+                self._ended[submission.action_id] = Entry(
+                    running.content, state_after(disposition, error, is_durable=False), submission.attempts
+                )
                 if len(self._ended) > self._remembered_ends:
                     self._ended.popitem(last=False)

@@ -25,25 +25,29 @@ from .._core.journal import (
 from .._core.wire import encode_json
 from ..codes import Environment
 from ..errors import JournalError
+from .journal_mark import JournalMark
 
-__all__ = ["Attempt", "Durability", "JournalFile"]
+__all__ = ["Attempt", "Durability", "Ended", "JournalFile"]
 
 Durability = Literal["power", "process"]
 
 Attempt = tuple[str, bytes, int]
 """Of an action that is to be sent: its id, its encoded content, and the attempts that were made."""
 
+Ended = tuple[str, State, State, int]
+"""Of an action that was sent: its id, its state if the journal is in charge of it, and otherwise, and the attempts."""
+
 T = TypeVar("T")
 
 _APPLICATION_ID = 0x436F6E66
 _SCHEMA = 1
 _TABLES = """
-CREATE TABLE life (is_open INTEGER NOT NULL);
-INSERT INTO life VALUES (0);
+CREATE TABLE history (writes INTEGER NOT NULL);
+INSERT INTO history VALUES (0);
 CREATE TABLE target (environment TEXT NOT NULL, base_url TEXT NOT NULL, account TEXT NOT NULL);
 CREATE TABLE action (
     action_id TEXT PRIMARY KEY, hash BLOB NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL,
-    changed REAL NOT NULL, number INTEGER NOT NULL, reason TEXT NOT NULL DEFAULT ''
+    changed REAL NOT NULL, number INTEGER NOT NULL, in_charge INTEGER NOT NULL, reason TEXT NOT NULL DEFAULT ''
 ) WITHOUT ROWID;
 CREATE TABLE content (number INTEGER PRIMARY KEY, action_id TEXT NOT NULL, content BLOB NOT NULL);
 """
@@ -52,8 +56,6 @@ CREATE TABLE content (number INTEGER PRIMARY KEY, action_id TEXT NOT NULL, conte
 _WITH_CONTENT = "content JOIN action USING (action_id, number)"
 _ALL = "action LEFT JOIN content USING (action_id, number)"
 _MAY_BE_PRUNED = (State.ACCEPTED, State.REJECTED, State.NOT_APPLIED)
-
-_NOBODY = (0, 0)
 
 _REASONS = {
     "SQLITE_FULL": "the disk is full",
@@ -73,7 +75,9 @@ class JournalFile:
         self._durability = durability
         self._connection: sqlite3.Connection | None = None
         self._last_number = 0
-        self._identity = _NOBODY
+        self._identity = (0, 0)
+        self._writes = 0
+        self._mark = JournalMark(Path(f"{path}-mark"))
 
     # --- life -----------------------------------------------------------------------------------------------------
 
@@ -93,7 +97,6 @@ class JournalFile:
                 self._create()
             elif not self._path.exists():
                 raise self._error("opened", "there is no such file")
-            has_log = Path(f"{self._path}-wal").exists()
             self._connection = sqlite3.connect(
                 f"{self._path.as_uri()}?mode=rw", uri=True, isolation_level=None, check_same_thread=False
             )
@@ -103,7 +106,7 @@ class JournalFile:
                 raise self._error("opened", "there is nothing in it")
             # What it holds may be personal: nobody else reads it, whoever made it.
             self._path.chmod(0o600)
-            self._set_up(has_log=has_log)
+            self._set_up()
             if target is not None:
                 self._bind(target)
             self._last_number = self._value("SELECT max(number) FROM action") or 0
@@ -132,7 +135,7 @@ class JournalFile:
         if self._value("PRAGMA quick_check(1)") != "ok":
             raise self._error("opened", "it is damaged; look at what it was to keep before anything is sent again")
 
-    def _set_up(self, *, has_log: bool) -> None:
+    def _set_up(self) -> None:
         if self._value("PRAGMA journal_mode = wal") != "wal":
             raise self._error("opened", "its file system cannot keep a write-ahead log; use a local disk")
         self._run("PRAGMA synchronous = full" if self._durability == "power" else "PRAGMA synchronous = normal")
@@ -141,18 +144,15 @@ class JournalFile:
             self._run("BEGIN IMMEDIATE")
             self._make_tables()
             self._run("COMMIT")
-        elif self._value("SELECT is_open FROM life") and not has_log:
+        self._writes = self._value("SELECT writes FROM history")
+        self._mark.open()
+        if self._mark.writes > self._writes:
             raise self._error(
                 "opened",
-                "the process that used it last was stopped, and the log that it left beside it (-wal) is gone: what "
-                "was sent then is not known; look before anything of it is sent again",
+                "it lacks what was written last: its log (-wal) is gone, or this is an old copy; what was sent since "
+                "then is not known: look at the service before anything is sent again, and "
+                f"delete {self._mark} to go on",
             )
-        self._mark(is_open=True)
-
-    def _mark(self, *, is_open: bool) -> None:
-        """Note in the file itself, and not in its log, whether that log belongs to it."""
-        self._run("UPDATE life SET is_open = ?", (is_open,))
-        self._run("PRAGMA wal_checkpoint(TRUNCATE)")
         status = self._path.stat()
         self._identity = (status.st_dev, status.st_ino)
 
@@ -172,18 +172,13 @@ class JournalFile:
 
     def close(self) -> None:
         """Let go of it. A second call does nothing."""
-        connection = self._connection
-        if connection is None:
-            return
-        with self._failing("closed"):
-            try:
-                if self._identity != _NOBODY:
-                    self._mark(is_open=False)
-            finally:
-                self._connection, self._identity = None, _NOBODY
+        connection, self._connection = self._connection, None
+        self._mark.close()
+        if connection is not None:
+            with self._failing("closed"):
                 connection.close()
 
-    def in_transaction(self, changes: Sequence[Callable[[], T]]) -> list[T | JournalError]:
+    def in_transaction(self, changes: Sequence[Callable[[], T]]) -> list[T | Exception]:
         """Make changes, and keep them together.
 
         Returns:
@@ -198,12 +193,15 @@ class JournalFile:
             self._run("BEGIN IMMEDIATE")
             try:
                 results = [self._made(change) for change in changes]
+                self._run("UPDATE history SET writes = ?", (self._writes + 1,))
                 self._run("COMMIT")
             except BaseException:
                 with suppress(sqlite3.Error):
                     # It is tried again before the next transaction.
                     self._roll_back()
                 raise
+            self._writes += 1
+            self._mark.keep(self._writes)
             return results
 
     def _require_file(self) -> None:
@@ -217,11 +215,13 @@ class JournalFile:
         if self._open_connection.in_transaction:
             self._run("ROLLBACK")
 
-    def _made(self, change: Callable[[], T]) -> "T | JournalError":
+    def _made(self, change: Callable[[], T]) -> "T | Exception":
         self._run("SAVEPOINT change")
         try:
             return change()
-        except JournalError as error:
+        except sqlite3.Error:
+            raise
+        except Exception as error:  # A mistake of one, which is nobody else's.
             self._run("ROLLBACK TO change")
             return error
         finally:
@@ -234,44 +234,50 @@ class JournalFile:
         """Note that an attempt is about to start; see `Journal.begin`."""
         known = self._known([action_id for action_id, _, _ in batch])
         answers: list[Entry | None] = []
-        first: list[tuple[str, bytes, State, int]] = []
+        first: list[tuple[str, bytes, int]] = []
         again: list[tuple[int, float, str]] = []
         for action_id, content, made in batch:
             entry = known.get(action_id)
             may_go = may_send(entry, content_hash(content), attempts=made)
             answers.append(None if may_go else entry)
             if may_go and entry is None:
-                first.append((action_id, content, State.SENDING, made + 1))
+                first.append((action_id, content, made + 1))
             elif may_go:
                 again.append((made + 1, now, action_id))
-        self._insert(first, now)
+        self._insert(first, State.SENDING, now)
         self._run_many("UPDATE action SET state = 'sending', attempts = ?, changed = ? WHERE action_id = ?", again)
         return answers
 
-    def end(self, ends: Sequence[tuple[str, State, int]], now: float) -> None:
-        """Note the states in which attempts left actions, with the attempts made; see `Journal.end`."""
+    def end(self, ends: Sequence[Ended], now: float) -> None:
+        """Note what attempts made of actions; see `Journal.end`."""
         # Only what is being sent comes to an end here: what is known of anything else stays.
-        rows = [(state.value, attempts, now, action_id) for action_id, state, attempts in ends]
         self._run_many(
-            "UPDATE action SET state = ?, attempts = ?, changed = ? WHERE action_id = ? AND state = 'sending'", rows
+            "UPDATE action SET state = CASE WHEN in_charge THEN ? ELSE ? END, in_charge = in_charge AND ?, "
+            "attempts = ?, changed = ? WHERE action_id = ? AND state = 'sending'",
+            [
+                (in_charge.value, otherwise.value, in_charge is State.QUEUED, attempts, now, action_id)
+                for action_id, in_charge, otherwise, attempts in ends
+            ],
         )
-        self._drop_content_of_accepted([action_id for action_id, state, _ in ends if state is State.ACCEPTED])
+        self._drop_content_of_accepted([action_id for action_id, _, state, _ in ends if state is State.ACCEPTED])
 
     def enqueue(self, batch: Sequence[Attempt], now: float) -> list[Entry | None]:
         """Note that actions are to be sent; see `DurableJournal.enqueue`."""
         known: dict[str, Entry] = self._known([action_id for action_id, _, _ in batch])
         answers: list[Entry | None] = []
-        rows: list[tuple[str, bytes, State, int]] = []
+        rows: list[Attempt] = []
         for action_id, content, made in batch:
             entry, fingerprint = known.get(action_id), content_hash(content)
             answers.append(entry)
             if entry is not None and entry.content != fingerprint:
                 return [*answers, *([None] * (len(batch) - len(answers)))]
             if may_queue(entry):
-                rows.append((action_id, content, State.QUEUED, made))
+                rows.append((action_id, content, made))
                 known[action_id] = Entry(fingerprint, State.QUEUED, made)
         self._forget([action_id for action_id, *_ in rows])
-        self._insert(rows, now)
+        self._insert(rows, State.QUEUED, now)
+        # Also of what another submission is sending at the moment.
+        self._run_many("UPDATE action SET in_charge = 1 WHERE action_id = ?", [(action_id,) for action_id, *_ in batch])
         return answers
 
     def recover(self, now: float) -> list[JournalRecord]:
@@ -330,8 +336,8 @@ class JournalFile:
                 raise self._error("changed", f"it has no action with the id {action_id!r}")
             if not may_settle(entry.state, state):
                 raise self._error("changed", f"action {action_id!r} is {entry.state.name}, and cannot be {state.name}")
-        rows = [(state.value, now, reason, action_id) for action_id in action_ids]
-        self._run_many("UPDATE action SET state = ?, changed = ?, reason = ? WHERE action_id = ?", rows)
+        rows = [(state.value, now, reason, state is State.QUEUED, action_id) for action_id in action_ids]
+        self._run_many("UPDATE action SET state = ?, changed = ?, reason = ?, in_charge = ? WHERE action_id = ?", rows)
         if state is State.ACCEPTED:
             self._drop_content_of_accepted(action_ids)
         return len(rows)
@@ -358,18 +364,19 @@ class JournalFile:
         )
         return {action_id: Entry(content, State(state), attempts) for action_id, content, state, attempts in rows}
 
-    def _insert(self, rows: Sequence[tuple[str, bytes, State, int]], now: float) -> None:
+    def _insert(self, rows: Sequence[Attempt], state: State, now: float) -> None:
         numbers = range(self._last_number + 1, self._last_number + 1 + len(rows))
         self._run_many(
-            "INSERT INTO action (action_id, hash, state, attempts, changed, number) VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO action (action_id, hash, state, attempts, changed, number, in_charge) "
+            "VALUES (?, ?, ?, ?, ?, ?, 0)",
             [
                 (action_id, content_hash(content), state.value, attempts, now, number)
-                for (action_id, content, state, attempts), number in zip(rows, numbers, strict=True)
+                for (action_id, content, attempts), number in zip(rows, numbers, strict=True)
             ],
         )
         self._run_many(
             "INSERT INTO content VALUES (?, ?, ?)",
-            [(number, action_id, content) for (action_id, content, _, _), number in zip(rows, numbers, strict=True)],
+            [(number, action_id, content) for (action_id, content, _), number in zip(rows, numbers, strict=True)],
         )
         # A transaction that fails leaves a gap, and never a number that was used.
         self._last_number += len(rows)

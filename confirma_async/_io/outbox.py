@@ -1,12 +1,13 @@
 """Actions in the charge of a durable journal: takes them in, and brings back what a former process left of them."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 
 from .._core.batch import Place, Submission
 from .._core.journal import Entry, JournalRecord, content_hash, is_to_be_sent
 from .._core.wire import case_of
-from ..errors import ActionIdConflictError, ClientStateError
+from ..errors import ActionIdConflictError, OlderActionError
 from .batcher import Batcher
 from .journal import DurableJournal
 
@@ -18,8 +19,8 @@ _PAGE = 500
 class Outbox:
     """Stands between the journal and the batcher for what is enqueued, and for what is resumed.
 
-    What a former process left is older than anything that is submitted now: an action of the same case waits until
-    `left()` has brought it back.
+    What a former process left is older than anything that is submitted now: a new action of the same case is refused
+    until `left()` has brought it back.
     """
 
     def __init__(
@@ -29,9 +30,7 @@ class Outbox:
         self._journal = journal
         self._restore = restore
         self._adding: set[asyncio.Task[None]] = set()
-        self._left_cases: set[int] = set()
-        self._readers = 0
-        self._reading_ended = asyncio.Event()
+        self._left_cases: Counter[int | None] = Counter()
 
     async def open(self) -> None:
         """Look which cases have actions that a former process left.
@@ -42,7 +41,7 @@ class Outbox:
         async for record in self._queued():
             assert record.content is not None
             if (case := case_of(record.content)) is not None:
-                self._left_cases.add(case)
+                self._left_cases[case] += 1
 
     # --- what is enqueued -----------------------------------------------------------------------------------------
 
@@ -59,11 +58,15 @@ class Outbox:
         await asyncio.shield(adding)
 
     async def _add(self, submissions: Sequence[Submission]) -> None:
+        taken: list[Submission] = []
         with self._batcher.reserving(submissions):
             known = await self._journal.enqueue(submissions)
             pairs = list(zip(submissions, known, strict=True))
             _refuse_conflicts(pairs)
-            taken = [self._batcher.take_charge(submission) for submission, entry in pairs if is_to_be_sent(entry)]
+            for submission, entry in pairs:
+                if is_to_be_sent(entry):
+                    await self._batcher.wait_for_ending(submission.action_id)
+                    taken.append(self._batcher.take_charge(submission))
         for submission in taken:
             await _admission(submission)
 
@@ -79,45 +82,37 @@ class Outbox:
 
         First what a former process was sending when it ended, which is `doubted`; then what is queued, in its order.
         """
-        self._readers += 1
-        try:
-            for record in await self._journal.take_interrupted():
-                interrupted = self._restore(record)
-                interrupted.attempts, interrupted.doubted, interrupted.from_journal = record.attempts, True, True
-                yield interrupted
-            async for record in self._queued():
-                if not self._batcher.is_live(record.action_id):
-                    yield self._restore(record)
-            self._left_cases.clear()
-        finally:
-            self._readers -= 1
-            self._reading_ended.set()
+        for record in await self._journal.take_interrupted():
+            interrupted = self._restore(record)
+            interrupted.attempts, interrupted.doubted, interrupted.from_journal = record.attempts, True, True
+            yield interrupted
+        async for record in self._queued():
+            if not self._batcher.is_live(record.action_id):
+                yield self._restore(record)
+        self._left_cases.clear()
 
     def submit_left(self, submission: Submission) -> Submission:
         """Take in what `left()` has yielded."""
-        return (
-            self._batcher.adopt(submission) if submission.doubted else self._batcher.submit(submission, may_wait=True)
-        )
+        if submission.doubted:
+            return self._batcher.adopt(submission)
+        taken = self._batcher.submit(submission, may_wait=True)
+        case = submission.action.case_id
+        self._left_cases[case] -= 1
+        if self._left_cases[case] <= 0:
+            del self._left_cases[case]
+        return taken
 
-    @property
-    def holds_older(self) -> bool:
-        """Whether there is anything that a former process left, and nobody has brought back."""
-        return bool(self._left_cases)
-
-    async def wait_for_older(self, case: int | None) -> None:
-        """Wait until a new action of `case` would not overtake an older one.
+    def require_newest(self, case: int | None) -> None:
+        """Refuse a new action that would overtake one that a former process left.
 
         Raises:
-            ClientStateError: Nobody brings the older one back.
+            OlderActionError: There is one of this case that `left()` has not brought back.
         """
-        while case in self._left_cases:
-            if not self._readers:
-                raise ClientStateError(
-                    f"The journal holds an older action of case {case}, which a former process left; the new one was "
-                    "not sent; call resume(), and submit it again."
-                )
-            self._reading_ended.clear()
-            await self._reading_ended.wait()
+        if case in self._left_cases:
+            raise OlderActionError(
+                f"The journal holds an older action of case {case}, which a former process left; the new one was not "
+                "sent; take resume() to its end, and submit it again."
+            )
 
     async def _queued(self) -> AsyncIterator[JournalRecord]:
         after = 0

@@ -15,6 +15,7 @@ from ..errors import (
     ConfirmaError,
     InvalidActionError,
     JournalError,
+    OlderActionError,
     PermissionDeniedError,
 )
 from ..models import Action, ActionOutcome
@@ -162,7 +163,7 @@ class Push(Generic[Item]):
             submission = self._prepare(item, self._take_end)
             self._last = self._submit(submission)
             self._in_hand += 1
-        except (InvalidActionError, ActionIdConflictError) as error:
+        except (InvalidActionError, ActionIdConflictError, OlderActionError) as error:
             self._take_end(self._batcher.settle(self._refused(item, error)))
         except ClientStateError as error:
             # Like a send() after the drain began: its caller is told, and it is not in the account.

@@ -13,10 +13,12 @@ from attrs import evolve
 from filelock import FileLock, Timeout
 
 from .._core.batch import Submission
-from .._core.journal import Entry, JournalRecord, JournalTarget, State
+from .._core.journal import Entry, JournalRecord, JournalTarget, State, state_after
 from ..codes import Disposition
-from ..errors import ConfigurationError, JournalError
-from .journal_file import Attempt, Durability, JournalFile
+from ..errors import ConfigurationError, ConfirmaError, JournalError
+from ..models.actions import is_action_id
+from .journal import End
+from .journal_file import Attempt, Durability, Ended, JournalFile
 
 __all__ = ["SqliteJournal"]
 
@@ -42,7 +44,8 @@ class SqliteJournal:
 
     The file holds the contents of the actions that were not accepted, comments included, and has the mode 0600. An
     accepted action leaves its id and a hash. Beside the file stand its write-ahead log (`-wal`, `-shm`) while it is
-    open, or after a crash, which belongs to it and must not be deleted; and a lock file. It has to be on a local disk.
+    open, or after a crash, which belongs to it and must not be deleted; a mark (`-mark`), by which it is noticed if
+    that was deleted, or an old copy put in its place; and a lock file. It has to be on a local disk.
 
     Args:
         path: The file; it is made if there is none.
@@ -152,9 +155,9 @@ class SqliteJournal:
         attempts, now = _attempts(batch), time.time()
         return await self._change(lambda: self._file.begin(attempts, now))
 
-    async def end(self, ends: Sequence[tuple[Submission, State]]) -> None:
+    async def end(self, ends: Sequence[End]) -> None:
         """See `Journal.end`."""
-        rows, now = [(submission.action_id, state, submission.attempts) for submission, state in ends], time.time()
+        rows, now = [_ended(*end) for end in ends], time.time()
         await self._change(lambda: self._file.end(rows, now))
 
     async def enqueue(self, submissions: Sequence[Submission]) -> Sequence[Entry | None]:
@@ -212,7 +215,7 @@ class SqliteJournal:
         """
         if disposition not in (Disposition.ACCEPTED, Disposition.NOT_APPLIED) or not reason.strip():
             raise ConfigurationError("resolve() takes ACCEPTED or NOT_APPLIED, and the reason why.")
-        ids, now = frozenset(action_ids), time.time()
+        ids, now = self._checked(action_ids), time.time()
         return await self._change(lambda: self._file.settle(ids, State(disposition.value), reason, now))
 
     async def retry(self, action_ids: Collection[str], *, reason: str = "") -> int:
@@ -224,7 +227,7 @@ class SqliteJournal:
         Raises:
             JournalError: One of them is not there, or not NOT_APPLIED. Nothing was changed.
         """
-        ids, now = frozenset(action_ids), time.time()
+        ids, now = self._checked(action_ids), time.time()
         return await self._change(lambda: self._file.settle(ids, State.QUEUED, reason, now))
 
     async def prune(self, older_than: float, *, compact: bool = False) -> int:
@@ -245,6 +248,12 @@ class SqliteJournal:
         if compact:
             await self._look(self._file.compact)
         return forgotten
+
+    def _checked(self, action_ids: Collection[str]) -> frozenset[str]:
+        for action_id in action_ids:
+            if not is_action_id(action_id):
+                raise JournalError(f"The journal {self._path} has no action with the id {action_id!a}.")
+        return frozenset(action_ids)
 
     # --- the thread -----------------------------------------------------------------------------------------------
 
@@ -271,7 +280,7 @@ class SqliteJournal:
         except JournalError as error:
             # Each of those who share it raises an error of its own.
             raise JournalError(*error.args) from error.__cause__
-        if isinstance(result, JournalError):
+        if isinstance(result, Exception):
             raise result
         made: T = result
         return made
@@ -297,3 +306,8 @@ class SqliteJournal:
 
 def _attempts(submissions: Sequence[Submission]) -> list[Attempt]:
     return [(submission.action_id, submission.encoded, submission.attempts) for submission in submissions]
+
+
+def _ended(submission: Submission, disposition: Disposition, error: ConfirmaError | None) -> Ended:
+    in_charge, otherwise = (state_after(disposition, error, is_durable=is_durable) for is_durable in (True, False))
+    return submission.action_id, in_charge, otherwise, submission.attempts

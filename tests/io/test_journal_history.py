@@ -1,6 +1,7 @@
 """The journal's file against a model of it, through histories of attempts, ends, decisions and crashes."""
 
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from confirma_async._core.journal import JournalTarget, State
 from confirma_async._io.journal_file import JournalFile
 
 TARGET = JournalTarget(Environment.STAGING, "https://host")
-ENDS = [State.ACCEPTED, State.REJECTED, State.NOT_APPLIED, State.UNKNOWN, State.QUEUED]
+ENDS = [State.ACCEPTED, State.REJECTED, State.NOT_APPLIED, State.UNKNOWN]
 
 ids = st.lists(
     st.sampled_from(["a", "b", "c", "d", "e", "å 'quoted\"", "x" * 255]), min_size=1, max_size=5, unique=True
@@ -29,6 +30,7 @@ class Known:
     content: bytes
     state: State
     attempts: int
+    in_charge: bool = False
 
 
 class JournalHistory(RuleBasedStateMachine):
@@ -67,18 +69,20 @@ class JournalHistory(RuleBasedStateMachine):
                 known.content == content and known.state in (State.QUEUED, State.SENDING, State.NOT_APPLIED)
             ):
                 assert answer is None
-                self.model[action_id] = Known(content, State.SENDING, made + 1)
+                self.model[action_id] = Known(content, State.SENDING, made + 1, known is not None and known.in_charge)
             else:
                 assert answer is not None
                 assert (answer.state, answer.attempts) == (known.state, known.attempts)
 
-    @rule(action_ids=ids, state=st.sampled_from(ENDS))
-    def end(self, action_ids: list[str], state: State) -> None:
-        """An attempt is over; what was not being sent stays what it is."""
-        ends = [(i, state, self.model[i].attempts if i in self.model else 0) for i in action_ids]
+    @rule(action_ids=ids, state=st.sampled_from(ENDS), is_left=st.booleans())
+    def end(self, action_ids: list[str], state: State, is_left: bool) -> None:
+        """An attempt is over; what was not being sent stays, and what the journal is in charge of may go again."""
+        in_charge = State.QUEUED if is_left and state is State.NOT_APPLIED else state
+        ends = [(i, in_charge, state, self.model[i].attempts if i in self.model else 0) for i in action_ids]
         self.file.in_transaction([lambda: self.file.end(ends, self.now)])
-        for action_id in filter(self.runs, action_ids):
-            self.model[action_id].state = state
+        for known in [self.model[i] for i in filter(self.runs, action_ids)]:
+            known.state = in_charge if known.in_charge else state
+            known.in_charge = known.in_charge and known.state is State.QUEUED
 
     @rule(action_ids=ids, content=contents)
     def enqueue(self, action_ids: list[str], content: bytes) -> None:
@@ -91,6 +95,7 @@ class JournalHistory(RuleBasedStateMachine):
                 if known is None or known.state is State.NOT_APPLIED:
                     self.model.pop(action_id, None)
                     self.model[action_id] = Known(content, State.QUEUED, 0)
+                self.model[action_id].in_charge = True
 
     @rule(action_ids=ids, state=st.sampled_from([State.ACCEPTED, State.NOT_APPLIED, State.QUEUED]))
     def settle(self, action_ids: list[str], state: State) -> None:
@@ -102,15 +107,16 @@ class JournalHistory(RuleBasedStateMachine):
         if may:
             for action_id in action_ids:
                 self.model[action_id].state = state
+                self.model[action_id].in_charge = state is State.QUEUED
 
     @rule()
     def fail(self) -> None:
         """A transaction that fails at its end leaves nothing of what was done before."""
 
         def broken() -> Sequence[object]:
-            raise OSError(28, "No space left on device")
+            raise sqlite3.OperationalError("disk I/O error")
 
-        with pytest.raises(JournalError, match="No space left"):
+        with pytest.raises(JournalError, match="disk I/O error"):
             self.file.in_transaction(
                 [lambda: self.file.enqueue([("a", b"lost", 0), ("new", b"lost", 0)], self.now), broken]
             )
@@ -129,7 +135,7 @@ class JournalHistory(RuleBasedStateMachine):
         old, self.crashes = self.path, self.crashes + 1
         if dies:
             self.path = self.folder / f"journal-{self.crashes}"
-            for suffix in ("", "-wal"):
+            for suffix in ("", "-wal", "-mark"):
                 if Path(f"{old}{suffix}").exists():
                     shutil.copy(f"{old}{suffix}", f"{self.path}{suffix}")
         self.file.close()

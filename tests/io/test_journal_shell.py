@@ -20,7 +20,8 @@ from confirma_async import (
     SqliteJournal,
 )
 from confirma_async._core.batch import Submission
-from confirma_async._core.journal import Entry, State
+from confirma_async._core.journal import Entry
+from confirma_async._io.journal import End
 from confirma_async.sandbox import Fault, Sandbox
 from tests.actions import comment, due_date
 from tests.conftest import QUICK_RETRY
@@ -41,7 +42,7 @@ class Recording(MemoryJournal):
             raise OSError("the disk is full")
         return await super().begin(batch)
 
-    async def end(self, ends: Sequence[tuple[Submission, State]]) -> None:
+    async def end(self, ends: Sequence[End]) -> None:
         self.notes.append(("end", len(ends), len(self._sandbox.posts)))
         if self._fails_at == "end":
             raise OSError("the disk is full")

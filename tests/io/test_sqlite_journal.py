@@ -194,6 +194,9 @@ async def test_a_mistake_of_one_is_nobody_elses(sandbox: Sandbox, path: Path) ->
         results = await asyncio.gather(*sends, *mistakes, return_exceptions=True)
         with pytest.raises(JournalError):
             await journal.retry(["nobody's"])
+        for odd in ("\ud800", "", 5):
+            with pytest.raises(JournalError, match="no action with the id"):
+                await journal.resolve([odd], Disposition.ACCEPTED, reason="a slip")  # type: ignore[list-item]
     assert all(not isinstance(result, BaseException) for result in results[:39])
     assert all(isinstance(result, JournalError) for result in results[39:])
     assert await states(path) == {JournalState.ACCEPTED: 39}
@@ -443,15 +446,42 @@ async def test_a_file_that_is_deleted_while_it_is_used_is_not_written_to(sandbox
 
 
 async def test_a_crash_whose_log_was_deleted_is_told(sandbox: Sandbox, path: Path, tmp_path: Path) -> None:
-    """The file alone has forgotten what was sent last; after an orderly end it needs no log."""
+    """The file alone has forgotten what was sent last. Who has looked deletes the mark, and goes on."""
     copy = tmp_path / "copy"
     await crashed(sandbox, path, copy)
     Path(f"{copy}-wal").unlink()
-    with pytest.raises(JournalError, match=r"the log that it left beside it \(-wal\) is gone"):
-        await client_of(sandbox, SqliteJournal(copy)).open()
-    assert not Path(f"{path}-wal").exists()
-    async with SqliteJournal(path) as journal:
-        assert await journal.counts()
+    for _ in range(2):
+        with pytest.raises(JournalError, match=r"its log \(-wal\) is gone.* delete .*copy-mark to go on"):
+            await client_of(sandbox, SqliteJournal(copy)).open()
+    Path(f"{copy}-mark").unlink()
+    async with client_of(sandbox, SqliteJournal(copy)):
+        pass
+
+
+async def test_an_old_copy_is_told(sandbox: Sandbox, path: Path, tmp_path: Path) -> None:
+    """A backup that was put back would send again what was sent since."""
+    async with client_of(sandbox, SqliteJournal(path)) as client:
+        await client.actions.send(comment(1, action_id="one"))
+    backup = path.read_bytes()
+    async with client_of(sandbox, SqliteJournal(path)) as client:
+        await client.actions.send(comment(2, action_id="two"))
+    path.write_bytes(backup)
+    with pytest.raises(JournalError, match="or this is an old copy"):
+        await client_of(sandbox, SqliteJournal(path)).open()
+
+
+async def test_another_programs_look_after_a_crash_changes_nothing(
+    sandbox: Sandbox, path: Path, tmp_path: Path
+) -> None:
+    """SQLite's own tools merge the log into the file: nothing is lost, and nothing is refused."""
+    copy = tmp_path / "copy"
+    await crashed(sandbox, path, copy)
+    connection = sqlite3.connect(copy)
+    connection.execute("SELECT count(*) FROM action").fetchone()
+    connection.close()
+    assert not Path(f"{copy}-wal").exists()
+    async with client_of(sandbox, SqliteJournal(copy)) as client:
+        assert len([outcome async for outcome in client.actions.resume()]) == 3
 
 
 # --- a crash --------------------------------------------------------------------------------------------------------
@@ -466,7 +496,7 @@ async def crashed(sandbox: Sandbox, path: Path, copy: Path) -> None:
         while hang.remaining:
             await asyncio.sleep(0.001)
         await client.actions.enqueue([due_date_of(2, "queued"), due_date_of(2, "queued later")])
-        for suffix in ("", "-wal"):
+        for suffix in ("", "-wal", "-mark"):
             Path(f"{copy}{suffix}").write_bytes(Path(f"{path}{suffix}").read_bytes())
         sending.cancel()
         await client.close(0)
@@ -552,6 +582,7 @@ async def test_a_crash_while_it_is_made_leaves_something_that_can_be_used(path: 
     async with journal_open(SqliteJournal(path)):
         pass
     path.unlink()
+    Path(f"{path}-mark").unlink()
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA journal_mode = wal")
     connection.close()
