@@ -62,6 +62,8 @@ class Submission:
     """An attempt with it was UNKNOWN: only ACCEPTED, or a reconciler, can make its end better than that."""
     is_durable: bool = False
     """The journal took charge of it: what is not sent now is sent by another process."""
+    is_enqueued: bool = False
+    """Nobody waits for it: it is sent for as long as it takes."""
     is_ending: bool = False
     """Its end is being written down."""
     from_journal: bool = False
@@ -69,8 +71,8 @@ class Submission:
 
     @property
     def patient_since(self) -> float:
-        """When its patience with a shut gate began; what the journal took charge of has no end of it."""
-        return inf if self.is_durable else self.entered
+        """When its patience with a shut gate began; what was enqueued has no end of it."""
+        return inf if self.is_enqueued else self.entered
 
 
 class BatchAccumulator:

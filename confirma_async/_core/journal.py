@@ -30,6 +30,7 @@ __all__ = [
     "JournalTarget",
     "State",
     "content_hash",
+    "is_left",
     "is_to_be_sent",
     "may_queue",
     "may_send",
@@ -170,8 +171,12 @@ def state_after(disposition: Disposition, error: ConfirmaError | None, *, is_dur
     What the journal took charge of, and had no effect for a reason that does not lie in the action, is still to be
     sent: by another process, or once this one has what it lacks.
     """
-    is_left = is_durable and disposition is Disposition.NOT_APPLIED and isinstance(error, _NOT_THE_ACTIONS_FAULT)
-    return State.QUEUED if is_left else _ENDS[disposition]
+    return State.QUEUED if is_durable and is_left(disposition, error) else _ENDS[disposition]
+
+
+def is_left(disposition: Disposition, error: ConfirmaError | None) -> bool:
+    """Whether something had no effect for a reason that does not lie in the action."""
+    return disposition is Disposition.NOT_APPLIED and isinstance(error, _NOT_THE_ACTIONS_FAULT)
 
 
 def state_after_crash(state: State) -> State:

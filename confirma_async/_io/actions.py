@@ -235,7 +235,7 @@ class Actions:
             raise _needs_durable_journal("enqueue()")
         submissions = [self._prepare(action, _nobody, lingers=True, validate=validate) for action in actions]
         for submission in submissions:
-            submission.is_durable = True
+            submission.is_durable = submission.is_enqueued = True
         await outbox.add(submissions)
         return [submission.action_id for submission in submissions]
 
@@ -244,8 +244,8 @@ class Actions:
 
         Those whose process ended while it was sending them are not sent: they come back as the client's reconciler
         finds them, or UNKNOWN, to be looked at. What was still to be sent is sent now, in its order. What cannot be,
-        because the token or this client goes away, comes back NOT_APPLIED with the error that says so, marked
-        `is_queued`, and stays in the journal for the next time.
+        because the service, the token or this client is not there, comes back NOT_APPLIED with the error that says so,
+        marked `is_queued`, and stays in the journal for the next call.
 
         Call it first, and to its end, in a process that takes over: until it has taken in what was left of a case, new
         actions of that case are refused with an `OlderActionError`, because they would overtake it.

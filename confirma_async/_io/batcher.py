@@ -59,6 +59,8 @@ class Batcher:
         self._pump_is_scheduled = False
         self._is_draining = False
         self._is_over = False
+        self.on_left: Callable[[Submission], None] = lambda _: None
+        """Called with what comes back without an end."""
         self._readers: set[Callable[[], None]] = set()
         self._ended = 0
         self._counts: Counter[Disposition] = Counter()
@@ -94,14 +96,14 @@ class Batcher:
             raise draining_error()
         return self._take_in(submission, may_wait=may_wait)
 
-    def take_charge(self, submission: Submission) -> Submission:
+    def take_charge(self, submission: Submission) -> Submission | None:
         """The same for a submission that the journal keeps by now: also while the client drains.
 
-        Once that is over, it is only counted: it stays in the journal.
+        Once that is over, it is only counted, and stays in the journal.
         """
         if self._is_over:
             self._left.add(submission.action_id)
-            return submission
+            return None
         return self._take_in(submission, may_wait=True)
 
     def _take_in(self, submission: Submission, *, may_wait: bool) -> Submission:
@@ -225,6 +227,7 @@ class Batcher:
             raise _conflict(submission)
         running.owners.extend(submission.owners)
         running.is_durable |= submission.is_durable
+        running.is_enqueued |= submission.is_enqueued
         return running
 
     def settle(self, outcome: ActionOutcome) -> ActionOutcome:
@@ -341,6 +344,7 @@ class Batcher:
             outcome = _outcome(submission, disposition, error)
             if outcome.is_queued:
                 self._left.add(outcome.action_id)
+                self.on_left(submission)
             else:
                 self._record(outcome)
             for owner in submission.owners:

@@ -38,14 +38,17 @@ class Bookkeeping:
         self._owed: list[End] = []
         """Ends that were told, and could not be written: they go before anything else, as soon as it can be."""
 
-    async def begin(self, submissions: list[Submission]) -> list[Submission]:
-        """Note an attempt, and return what may go out with it; the rest has its end."""
+    async def begin(self, submissions: list[Submission], *, spare: Callable[[Submission], bool]) -> list[Submission]:
+        """Note an attempt, and return what may go out with it; the rest has its end.
+
+        If it cannot be noted, nothing goes out, and what `spare` is true of goes on without an end.
+        """
         try:
             await self.pay()
             known = await self._journal.begin(submissions)
         except Exception as error:  # The user's journal may raise anything.
             log.error("The journal could not be written, and nothing is sent without it: %s", _reason(error))
-            unsent = [_unsent(submission, error) for submission in submissions]
+            unsent = [_unsent(submission, error) for submission in submissions if not spare(submission)]
             self._owe(unsent)
             self._on_ends(unsent)
             return []

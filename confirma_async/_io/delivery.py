@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from attrs import Factory, mutable
 
 from .._core.assumptions import Assumptions
-from .._core.batch import Submission
+from .._core.batch import Place, Submission
 from .._core.diagnosis import (
     diagnose,
     diagnose_interrupted,
@@ -16,6 +16,7 @@ from .._core.diagnosis import (
     effect_of_end,
 )
 from .._core.disposition import DispositionPolicy, Evidence, Observation, Plan, Verdict, join, plan
+from .._core.journal import is_left
 from .._core.request import invoice_actions
 from .._core.retry import GiveUp, RetryBudget, decide
 from ..codes import Disposition
@@ -181,9 +182,10 @@ class Delivery:
             await self._pacing.enter(len(submissions), oldest, lambda: any(s.is_wanted for s in submissions))
         parcel.has_lane = False
         try:
-            parcel.submissions = await self._books.begin(submissions)
+            parcel.submissions = await self._books.begin(submissions, spare=self._goes_on)
             if not parcel.submissions:
                 self._pacing.unused(len(submissions))
+                self._begin_anew(parcel, [s for s in submissions if s.place is not Place.ENDED])
                 return
             if self._pacing.is_closed:
                 # While the journal was written.
@@ -244,7 +246,7 @@ class Delivery:
         elif decided.unclear:
             look = self._look(self._reconciler, decided.unclear, exchange.evidence)
             parcel.looks.create_task(look, name="confirma-reconciliation")
-        await self._books.end([(s, end, self._explain(decided, exchange, end)) for s, end in ends])
+        await self._end([(s, end, self._explain(decided, exchange, end)) for s, end in ends], parcel)
         if decided.halves:
             await self._halve(parcel, decided, exchange.evidence)
         if decided.again:
@@ -286,26 +288,32 @@ class Delivery:
             fraction=random.random(),  # noqa: S311 - jitter is no secret
         )
         if isinstance(decision, GiveUp):
-            await self._give_up(parcel, decided, exchange, decision)
+            given_up = [(s, join(decided.row.verdict, doubted=s.doubted)) for s in decided.again]
+            why = decision.value
+            await self._end([(s, end, self._explain(decided, exchange, end, why)) for s, end in given_up], parcel)
             return
         parcel.submissions, parcel.drawn = decided.again, decision.drawn
         parcel.seconds += decision.delay
         self._emit(RetryPlanned(len(decided.again), parcel.attempts + 1, decision.delay))
         raise GoAgainError(decision.delay)
 
-    async def _give_up(self, parcel: _Parcel, decided: Plan[Submission], exchange: Exchange, why: GiveUp) -> None:
-        """End what is left; but what the journal took charge of has nobody to tell, and begins anew.
+    async def _end(self, ends: list[End], parcel: _Parcel) -> None:
+        """End submissions; but what was enqueued begins anew, where the reason is not its own.
 
         Raises:
             GoAgainError: There is any of that.
         """
-        ends = [(s, join(decided.row.verdict, doubted=s.doubted)) for s in decided.again]
-        patient = [s for s, end in ends if s.is_durable and end is Disposition.NOT_APPLIED and not self._hurry.is_set()]
-        told = [(s, end) for s, end in ends if s not in patient]
-        await self._books.end([(s, end, self._explain(decided, exchange, end, why.value)) for s, end in told])
-        if patient:
-            parcel.submissions, parcel.drawn, parcel.attempts, parcel.seconds = patient, 0, 0, 0.0
-            self._emit(RetryPlanned(len(patient), 1, self._retry.max_ceiling))
+        go_on = [end[0] for end in ends if self._goes_on(end[0]) and is_left(end[1], end[2])]
+        await self._books.end([end for end in ends if end[0] not in go_on])
+        self._begin_anew(parcel, go_on)
+
+    def _goes_on(self, submission: Submission) -> bool:
+        return submission.is_enqueued and not self._hurry.is_set() and not self._pacing.is_hopeless
+
+    def _begin_anew(self, parcel: _Parcel, submissions: list[Submission]) -> None:
+        if submissions:
+            parcel.submissions, parcel.drawn, parcel.attempts, parcel.seconds = submissions, 0, 0, 0.0
+            self._emit(RetryPlanned(len(submissions), 1, self._retry.max_ceiling))
             raise GoAgainError(self._retry.max_ceiling)
 
     def _explain(

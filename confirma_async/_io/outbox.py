@@ -19,8 +19,8 @@ _PAGE = 500
 class Outbox:
     """Stands between the journal and the batcher for what is enqueued, and for what is resumed.
 
-    What a former process left is older than anything that is submitted now: a new action of the same case is refused
-    until `left()` has brought it back.
+    What was left, by a former process or by this one, is older than anything that is submitted now: a new action of
+    the same case is refused until `left()` has brought it back.
     """
 
     def __init__(
@@ -31,6 +31,7 @@ class Outbox:
         self._restore = restore
         self._adding: set[asyncio.Task[None]] = set()
         self._left_cases: Counter[int | None] = Counter()
+        batcher.on_left = self._hold
 
     async def open(self) -> None:
         """Look which cases have actions that a former process left.
@@ -58,7 +59,7 @@ class Outbox:
         await asyncio.shield(adding)
 
     async def _add(self, submissions: Sequence[Submission]) -> None:
-        taken: list[Submission] = []
+        taken: list[Submission | None] = []
         with self._batcher.reserving(submissions):
             known = await self._journal.enqueue(submissions)
             pairs = list(zip(submissions, known, strict=True))
@@ -67,8 +68,8 @@ class Outbox:
                 if is_to_be_sent(entry):
                     await self._batcher.wait_for_ending(submission.action_id)
                     taken.append(self._batcher.take_charge(submission))
-        for submission in taken:
-            await _admission(submission)
+        for waiting in filter(None, taken):
+            await _admission(waiting)
 
     async def settle(self) -> None:
         """Wait until everything that is being enqueued is kept, and taken in."""
@@ -89,7 +90,6 @@ class Outbox:
         async for record in self._queued():
             if not self._batcher.is_live(record.action_id):
                 yield self._restore(record)
-        self._left_cases.clear()
 
     def submit_left(self, submission: Submission) -> Submission:
         """Take in what `left()` has yielded."""
@@ -102,6 +102,11 @@ class Outbox:
             del self._left_cases[case]
         return taken
 
+    def _hold(self, submission: Submission) -> None:
+        """What comes back without an end is older than what comes next, as if a former process had left it."""
+        if (case := submission.action.case_id) is not None:
+            self._left_cases[case] += 1
+
     def require_newest(self, case: int | None) -> None:
         """Refuse a new action that would overtake one that a former process left.
 
@@ -110,7 +115,7 @@ class Outbox:
         """
         if case in self._left_cases:
             raise OlderActionError(
-                f"The journal holds an older action of case {case}, which a former process left; the new one was not "
+                f"The journal holds an older action of case {case}, which was left to be sent; the new one was not "
                 "sent; take resume() to its end, and submit it again."
             )
 
@@ -136,11 +141,17 @@ async def _admission(submission: Submission) -> None:
     if submission.place is not Place.HALL:
         return
     left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    others = submission.on_admitted
 
     def tell(*_: object) -> None:
         if not left.done():
             left.set_result(None)
 
-    submission.on_admitted = tell
+    def admitted() -> None:
+        tell()
+        if others is not None:
+            others()
+
+    submission.on_admitted = admitted
     submission.owners.append(tell)
     await left

@@ -269,8 +269,10 @@ async def test_a_journal_in_memory_takes_charge_of_nothing(sandbox: Sandbox) -> 
             client.actions.resume()
 
 
-async def test_what_could_not_be_journaled_is_resumed(sandbox: Sandbox, path: Path) -> None:
-    """It stays queued, and goes out once there is room on the disk, in the same process or another."""
+async def test_what_could_not_be_journaled_goes_once_it_can(
+    sandbox: Sandbox, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It stays in its place meanwhile: what is enqueued later for the same case does not overtake it."""
     async with client_of(sandbox, path) as client:
         journal = client._journal
         assert isinstance(journal, SqliteJournal)
@@ -280,16 +282,26 @@ async def test_what_could_not_be_journaled_is_resumed(sandbox: Sandbox, path: Pa
             raise JournalError("The journal could not be written: the disk is full.")
 
         journal._file.begin = full  # type: ignore[assignment, method-assign]
-        await client.actions.enqueue([comment(1, action_id="one"), comment(2, action_id="two")])
-        await client.actions.flush()
-        assert client.statistics().not_applied == 0
+        await client.actions.enqueue([comment(1, case=7), comment(2, case=7)])
+        async with asyncio.timeout(5):
+            while "nothing is sent without it" not in caplog.text:
+                await asyncio.sleep(0.002)
+        await client.actions.enqueue([comment(3, case=7)])
         journal._file.begin = begin  # type: ignore[method-assign]
-        outcomes = [outcome async for outcome in client.actions.resume()]
-    assert [(outcome.action_id, outcome.disposition) for outcome in outcomes] == [
-        ("one", Disposition.ACCEPTED),
-        ("two", Disposition.ACCEPTED),
-    ]
-    assert len(sandbox.ledger) == 2
+        report = await client.actions.drain()
+    assert (report.accepted, report.total) == (3, 3)
+    assert [effect.element["data"]["invoiceNumber"] for effect in sandbox.ledger] == [1, 2, 3]
+
+
+async def test_what_was_not_allowed_goes_once_it_is(sandbox: Sandbox, path: Path) -> None:
+    """A 403 is about the token, and not about the action that met it."""
+    sandbox.inject(Fault.status(403), times=3)
+    async with client_of(sandbox, path) as client:
+        await client.actions.enqueue([comment(1, case=7), comment(2, case=7)])
+        await until_ledger_has(sandbox, 2)
+        report = await client.actions.drain()
+    assert (report.accepted, report.total) == (2, 2)
+    assert [effect.element["data"]["invoiceNumber"] for effect in sandbox.ledger] == [1, 2]
 
 
 async def test_what_the_service_turned_away_goes_again(sandbox: Sandbox, path: Path) -> None:
@@ -454,6 +466,24 @@ async def test_new_actions_do_not_overtake_what_was_left(sandbox: Sandbox, path:
     assert len(resumed) == 100
     numbers = [effect.element["data"]["invoiceNumber"] for effect in sandbox.ledger.for_case(7)]
     assert numbers == list(range(1, 102))
+
+
+async def test_what_a_resume_took_back_is_not_overtaken_either(sandbox: Sandbox, path: Path) -> None:
+    """Its consumer stopped: what is left of a case goes before anything new, with the next `resume()`."""
+    await left(sandbox, path, [comment(number, case=7) for number in range(1, 31)])
+    async with client_of(sandbox, path, batch=BatchPolicy(max_actions=3, lanes=1, linger=0.001)) as client:
+        resuming = client.actions.resume()
+        await anext(resuming)
+        await resuming.aclose()
+        assert client.statistics().accepted < 30
+        with pytest.raises(OlderActionError):
+            await client.actions.enqueue([comment(31, case=7)])
+        rest = [outcome async for outcome in client.actions.resume()]
+        await client.actions.enqueue([comment(31, case=7)])
+        report = await client.actions.drain()
+    assert {outcome.disposition for outcome in rest} == {Disposition.ACCEPTED}
+    assert (report.accepted, report.total) == (31, 31)
+    assert [effect.element["data"]["invoiceNumber"] for effect in sandbox.ledger] == list(range(1, 32))
 
 
 async def test_a_case_is_free_as_soon_as_its_last_one_was_taken_in(sandbox: Sandbox, path: Path) -> None:
