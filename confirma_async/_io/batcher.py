@@ -5,9 +5,8 @@ each of its submissions gets an end.
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from math import inf
 from typing import Any
 
@@ -16,14 +15,12 @@ from .._core.diagnosis import diagnose_left
 from .._core.journal import State, state_after
 from ..codes import Disposition
 from ..errors import (
-    ActionIdConflictError,
     AuthenticationError,
     ClientStateError,
     ConfirmaError,
     NotSubmittedError,
     QueueFullError,
 )
-from ..events import ActionEnded
 from ..models import ActionOutcome, DrainReport
 from ..policies import BatchPolicy
 from .bookkeeping import Bookkeeping, End
@@ -31,14 +28,13 @@ from .delivery import Delivery
 from .emitter import Emitter
 from .log import log
 from .pacing import Pacing
+from .register import Register
+from .tally import Tally
 
 __all__ = ["Batcher", "draining_error"]
 
 
 _LAST_WORDS_SECONDS = 1.0
-
-_REPORTED = 1_000
-"""Outcomes that a drain report lists; its counts are complete."""
 
 
 class Batcher:
@@ -46,12 +42,9 @@ class Batcher:
 
     def __init__(self, policy: BatchPolicy, *, emit: Emitter) -> None:
         self._policy = policy
-        self._emit = emit
+        self.register = Register()
         self._accumulator = BatchAccumulator(policy)
-        self._live: dict[str, Submission] = {}
-        """What has no end yet, by action id, in order of submission."""
-        self._reserved: dict[str, list[bytes]] = {}
-        """Contents of ids that the journal is writing down."""
+        self._tally = Tally(emit)
         self._deliveries: dict[asyncio.Task[None], Sequence[Submission]] = {}
         self._flushes: list[tuple[int, asyncio.Future[None]]] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -62,12 +55,6 @@ class Batcher:
         self.on_left: Callable[[Submission], None] = lambda _: None
         """Called with what comes back without an end."""
         self._readers: set[Callable[[], None]] = set()
-        self._ended = 0
-        self._counts: Counter[Disposition] = Counter()
-        """Ends other than ACCEPTED."""
-        self._not_accepted: list[ActionOutcome] = []
-        self._left: set[str] = set()
-        """Ids that the journal is in charge of, and that came back without an end."""
 
     def connect(self, pacing: Pacing, books: Bookkeeping, delivery: Delivery) -> None:
         """Say who hands out lanes, who keeps the journal, and who delivers."""
@@ -102,22 +89,20 @@ class Batcher:
         Once that is over, it is only counted, and stays in the journal.
         """
         if self._is_over:
-            self._left.add(submission.action_id)
+            self._tally.count_left(submission.action_id)
             return None
         return self._take_in(submission, may_wait=True)
 
     def _take_in(self, submission: Submission, *, may_wait: bool) -> Submission:
-        running = self._live.get(submission.action_id)
+        running = self.register.join(submission)
         if running is not None:
-            return self._join(running, submission)
-        if self._reserved:
-            self._check_reserved(submission)
+            return running
         if not may_wait and not self._accumulator.has_room([submission]):
             raise _full(self._accumulator.waiting_actions)
         if submission.action.code in self._policy.alone:
             submission.group = [submission]
-        self._left.discard(submission.action_id)
-        self._live[submission.action_id] = submission
+        self._tally.discount_left(submission.action_id)
+        self.register.enter(submission)
         self._accumulator.add(submission)
         self.pump_soon()
         return submission
@@ -131,16 +116,15 @@ class Batcher:
         """
         if self._is_draining:
             raise draining_error()
-        running = self._live.get(submission.action_id)
+        running = self.register.join(submission)
         if running is not None:
-            return self._join(running, submission)
-        self._live[submission.action_id] = submission
+            return running
+        self.register.enter(submission)
         self._accumulator.adopt(submission)
         self._start([submission], self._delivery.settle(submission))
         return submission
 
-    @contextmanager
-    def reserving(self, submissions: Sequence[Submission]) -> Iterator[None]:
+    def reserving(self, submissions: Sequence[Submission]) -> AbstractContextManager[None]:
         """Keep the ids of submissions for their contents while the journal writes them down.
 
         Raises:
@@ -149,54 +133,7 @@ class Batcher:
         """
         if self._policy.when_full == "raise" and not self._accumulator.has_room(submissions):
             raise _full(self._accumulator.waiting_actions)
-        reserved: list[Submission] = []
-        charged: list[Submission] = []
-        try:
-            for submission in submissions:
-                charged += self._reserve(submission)
-                reserved.append(submission)
-            yield
-        except BaseException:
-            for running in charged:
-                running.is_durable = False
-            raise
-        finally:
-            for submission in reserved:
-                self._release(submission.action_id)
-
-    def _reserve(self, submission: Submission) -> list[Submission]:
-        """Keep an id; what runs with it has no end from here on that would let it be forgotten, and is returned."""
-        running = self._live.get(submission.action_id)
-        if running is not None and running.encoded != submission.encoded:
-            raise _conflict(submission)
-        self._check_reserved(submission)
-        self._reserved.setdefault(submission.action_id, []).append(submission.encoded)
-        if running is None or running.is_durable:
-            return []
-        running.is_durable = True
-        return [running]
-
-    def _release(self, action_id: str) -> None:
-        self._reserved[action_id].pop()
-        if not self._reserved[action_id]:
-            del self._reserved[action_id]
-
-    def _check_reserved(self, submission: Submission) -> None:
-        contents = self._reserved.get(submission.action_id)
-        if contents and contents[0] != submission.encoded:
-            raise _conflict(submission)
-
-    async def wait_for_ending(self, action_id: str) -> None:
-        """Wait for an end that is being written down, if there is one: nobody can join that any more."""
-        running = self._live.get(action_id)
-        if running is not None and running.is_ending:
-            ended: asyncio.Future[ActionOutcome] = asyncio.get_running_loop().create_future()
-            running.owners.append(lambda outcome: None if ended.done() else ended.set_result(outcome))
-            await ended
-
-    def is_live(self, action_id: str) -> bool:
-        """Whether an action with this id is under way."""
-        return action_id in self._live or action_id in self._reserved
+        return self.register.reserving(submissions)
 
     def submit_group(self, submissions: Sequence[Submission]) -> None:
         """Take submissions in that share one POST, with nobody else in it.
@@ -207,32 +144,16 @@ class Batcher:
         """
         if self._is_draining:
             raise draining_error()
-        seen: set[str] = set()
-        for submission in submissions:
-            if self.is_live(submission.action_id) or submission.action_id in seen:
-                raise ActionIdConflictError(
-                    f"The action id {submission.action_id!r} belongs to an action that has not ended, or comes twice; "
-                    "nothing was sent; wait for its end, or give each action an id of its own."
-                )
-            seen.add(submission.action_id)
+        self.register.require_free(submissions)
         for submission in submissions:
             submission.group = submissions
-            self._live[submission.action_id] = submission
+            self.register.enter(submission)
         self._accumulator.add(*submissions)
         self.seal()
 
-    @staticmethod
-    def _join(running: Submission, submission: Submission) -> Submission:
-        if running.encoded != submission.encoded:
-            raise _conflict(submission)
-        running.owners.extend(submission.owners)
-        running.is_durable |= submission.is_durable
-        running.is_enqueued |= submission.is_enqueued
-        return running
-
     def settle(self, outcome: ActionOutcome) -> ActionOutcome:
         """Count an action that ended before it was taken in."""
-        self._record(outcome)
+        self._tally.count(outcome)
         return outcome
 
     def withdraw(self, submission: Submission, owner: Callable[[ActionOutcome], None]) -> None:
@@ -259,9 +180,10 @@ class Batcher:
     async def flush(self) -> None:
         """Seal, and wait until everything submitted so far has ended."""
         self.seal()
-        if not self._live:
+        live = self.register.submissions
+        if not live:
             return
-        newest = max(submission.sequence for submission in self._live.values())
+        newest = max(submission.sequence for submission in live)
         flush = (newest, asyncio.get_running_loop().create_future())
         self._flushes.append(flush)
         try:
@@ -340,38 +262,18 @@ class Batcher:
 
     def _finish(self, ends: Sequence[End]) -> None:
         for submission, disposition, error in ends:
-            del self._live[submission.action_id]
+            self.register.leave(submission)
             outcome = _outcome(submission, disposition, error)
+            self._tally.count(outcome)
             if outcome.is_queued:
-                self._left.add(outcome.action_id)
                 self.on_left(submission)
-            else:
-                self._record(outcome)
             for owner in submission.owners:
                 owner(outcome)
         if self._flushes:
             self._end_flushes()
 
-    def _record(self, outcome: ActionOutcome) -> None:
-        self._ended += 1
-        if outcome.disposition is not Disposition.ACCEPTED:
-            self._counts[outcome.disposition] += 1
-            if len(self._not_accepted) < _REPORTED:
-                self._not_accepted.append(outcome)
-        if self._emit:
-            self._emit(
-                ActionEnded(
-                    outcome.action_id,
-                    outcome.action.code,
-                    outcome.action.case_id,
-                    outcome.disposition,
-                    outcome.attempts,
-                    None if outcome.error is None else str(outcome.error),
-                )
-            )
-
     def _end_flushes(self) -> None:
-        oldest = next(iter(self._live.values())).sequence if self._live else None
+        oldest = next((submission.sequence for submission in self.register.submissions), None)
         for newest, ended in self._flushes:
             if (oldest is None or oldest > newest) and not ended.done():
                 ended.set_result(None)
@@ -389,7 +291,7 @@ class Batcher:
     def abandon_owned_by(self, owner: Callable[[ActionOutcome], None], reason: str) -> None:
         """The same because of a token that is dead: what is sealed does not wait for another one, either."""
         self.withdraw_owned_by(owner, reason)
-        for submission in self._owned_by(owner, self._live.values()):
+        for submission in self._owned_by(owner, self.register.submissions):
             submission.is_wanted = False
         self._pacing.drop_unwanted()
 
@@ -449,19 +351,11 @@ class Batcher:
     @property
     def in_flight_actions(self) -> int:
         """Actions that are sealed and have no end yet."""
-        return sum(submission.place is Place.SEALED for submission in self._live.values())
+        return sum(submission.place is Place.SEALED for submission in self.register.submissions)
 
     def report(self) -> DrainReport:
         """The account so far."""
-        counts = self._counts
-        return DrainReport(
-            accepted=self._ended - counts.total(),
-            rejected=counts[Disposition.REJECTED],
-            not_applied=counts[Disposition.NOT_APPLIED],
-            unknown=counts[Disposition.UNKNOWN],
-            queued=len(self._left),
-            not_accepted=tuple(self._not_accepted),
-        )
+        return self._tally.report()
 
 
 def draining_error() -> ClientStateError:
@@ -485,13 +379,6 @@ def _outcome(submission: Submission, disposition: Disposition, error: ConfirmaEr
 def _require_ends(batch: Sequence[Submission]) -> None:
     if unended := sum(submission.place is not Place.ENDED for submission in batch):
         raise AssertionError(f"{unended} actions were left without an end")
-
-
-def _conflict(submission: Submission) -> ActionIdConflictError:
-    return ActionIdConflictError(
-        f"The action id {submission.action_id!r} is in use for an action with other content; this one was not sent; "
-        "give it an id of its own."
-    )
 
 
 def _full(waiting: int) -> QueueFullError:

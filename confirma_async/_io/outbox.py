@@ -66,7 +66,7 @@ class Outbox:
             _refuse_conflicts(pairs)
             for submission, entry in pairs:
                 if is_to_be_sent(entry):
-                    await self._batcher.wait_for_ending(submission.action_id)
+                    await self._batcher.register.wait_for_ending(submission.action_id)
                     taken.append(self._batcher.take_charge(submission))
         for waiting in filter(None, taken):
             await _admission(waiting)
@@ -88,7 +88,7 @@ class Outbox:
             interrupted.attempts, interrupted.doubted, interrupted.from_journal = record.attempts, True, True
             yield interrupted
         async for record in self._queued():
-            if not self._batcher.is_live(record.action_id):
+            if record.action_id not in self._batcher.register:
                 yield self._restore(record)
 
     def submit_left(self, submission: Submission) -> Submission:

@@ -219,7 +219,7 @@ async def assert_over(client: ConfirmaClient, callers: list[Caller], report: Dra
     assert ours() == []
     assert client._session._session is not None
     assert client._session._session.closed
-    assert client._batcher._live == {}
+    assert not client._batcher.register.submissions
     ends = [caller.exception() or caller.result() for caller in callers if not caller.cancelled()]
     accepted = [end for end in ends if isinstance(end, ActionOutcome)]
     applied = {effect.action.case_id for effect in sandbox.ledger}
