@@ -2,6 +2,7 @@
 
     app.py           the commands, their options and help texts; every mistake ends as one sentence here
     push_command.py  `confirma push`      demo_command.py  `confirma demo`      sandbox_command.py  `confirma sandbox`
+    options.py       options that several commands have
     connection.py    options and environment variables -> where to send, with which token
     source.py        a file or standard input -> entries, read as they are needed
     layout.py        how the input is laid out: JSON Lines, or a document

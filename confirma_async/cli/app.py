@@ -20,6 +20,7 @@ from .interruption import EXIT_INTERRUPTED
 from .journal_app import journal_app
 from .journaling import journal_path
 from .layout import InputError
+from .options import PATIENCE, GiveUpAfter, TokenFile, Verbose
 from .push_command import PushOptions, push
 from .sandbox_command import serve_sandbox
 
@@ -39,8 +40,6 @@ _UsageError: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ 
 """What typer raises for a wrong command line. Which package it comes from depends on typer's version."""
 
 app.add_typer(journal_app)
-
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Tell what the library logs, too.")]
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -121,14 +120,7 @@ def push_command(
         str | None,
         typer.Option(metavar="staging|production", help="Where the token belongs. [CONFIRMA_ENVIRONMENT]"),
     ] = None,
-    token_file: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PATH",
-            help="The file that holds the access token, and takes a renewed one. [CONFIRMA_TOKEN_FILE; or the token "
-            "itself, which is then never renewed, in CONFIRMA_TOKEN]",
-        ),
-    ] = None,
+    token_file: TokenFile = None,
     base_url: Annotated[
         str | None,
         typer.Option(metavar="URL", help="Another address than the environment's. [CONFIRMA_BASE_URL]"),
@@ -152,12 +144,7 @@ def push_command(
     allow_unknown_codes: Annotated[
         bool, typer.Option("--allow-unknown-codes", help="Send actions whose code is not documented as they are.")
     ] = False,
-    give_up_after: Annotated[
-        float,
-        typer.Option(
-            metavar="SECONDS", min=0, help="How long to bear with a service that is not there, or asks for pauses."
-        ),
-    ] = 900.0,
+    give_up_after: GiveUpAfter = PATIENCE,
     verbose: Verbose = False,
 ) -> None:
     """Send the actions of FILE, and print what became of them.

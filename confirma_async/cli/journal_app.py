@@ -21,6 +21,7 @@ from .journal_command import (
     seconds_of,
     show_status,
 )
+from .options import PATIENCE, GiveUpAfter, TokenFile, Verbose
 
 __all__ = ["journal_app"]
 
@@ -112,21 +113,9 @@ def retry_command(
     path: JournalPath,
     ids: Ids = None,
     every: Annotated[bool, typer.Option("--all", help="All that are not applied.")] = False,
-    token_file: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PATH",
-            help="The file that holds the access token, and takes a renewed one. [CONFIRMA_TOKEN_FILE; or the token "
-            "itself, which is then never renewed, in CONFIRMA_TOKEN]",
-        ),
-    ] = None,
-    give_up_after: Annotated[
-        float,
-        typer.Option(
-            metavar="SECONDS", min=0, help="How long to bear with a service that is not there, or asks for pauses."
-        ),
-    ] = 900.0,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tell what the library logs, too.")] = False,
+    token_file: TokenFile = None,
+    give_up_after: GiveUpAfter = PATIENCE,
+    verbose: Verbose = False,
 ) -> None:
     """Send what was not applied, and whatever else is queued, to where the journal's actions go.
 
