@@ -255,7 +255,9 @@ async def test_a_cancelled_enqueue_takes_nothing_back(sandbox: Sandbox, path: Pa
         await until_ledger_has(sandbox, 1)
         await client.actions.enqueue([comment(1, action_id="event")])
         report = await client.actions.drain()
-    assert (report.accepted, report.total) == (1, 1)
+    # The second one joined the first, or was answered with its end.
+    assert report.accepted == report.total <= 2
+    assert len(sandbox.ledger) == 1
 
 
 async def test_a_journal_in_memory_takes_charge_of_nothing(sandbox: Sandbox) -> None:
