@@ -112,7 +112,7 @@ class ActionIdConflictError(ConfirmaError):
 
 
 class OlderActionError(ConfirmaError):
-    """The journal holds an older action of the same case, which a former process left; nothing was sent.
+    """The journal holds an older action of the same case, which was left to be sent; nothing was sent.
 
     Take `actions.resume()` to its end, and submit the new one again.
     """

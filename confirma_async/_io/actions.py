@@ -240,7 +240,7 @@ class Actions:
         return [submission.action_id for submission in submissions]
 
     def resume(self) -> AsyncGenerator[ActionOutcome, None]:
-        """Send what former processes left in the journal, and yield outcomes as `push` does.
+        """Send what is left in the journal, by former processes or by this one, and yield outcomes as `push` does.
 
         Those whose process ended while it was sending them are not sent: they come back as the client's reconciler
         finds them, or UNKNOWN, to be looked at. What was still to be sent is sent now, in its order. What cannot be,
@@ -301,7 +301,7 @@ class Actions:
 
         Raises:
             InvalidActionError: It breaks rules, or is larger than a POST may be.
-            OlderActionError: It would overtake what a former process left of its case.
+            OlderActionError: It would overtake what was left of its case.
         """
         if not isinstance(action, Action):
             raise InvalidFieldError(f"An action such as Comment is needed, not a {type(action).__name__}.")

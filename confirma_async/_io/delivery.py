@@ -118,26 +118,27 @@ class Delivery:
             await self._books.settle((submission, Disposition.UNKNOWN, diagnose_interrupted()))
             return
 
-        async def end(submission: Submission, disposition: Disposition) -> None:
-            error = diagnose_reconciled(disposition, _INTERRUPTED, call=_CALL)
-            await self._books.settle((submission, disposition, error))
+        await self._look(self._reconciler, [submission], _INTERRUPTED, self._books.settle)
 
-        await self._reconciling(self._reconciler, end).settle([submission], _INTERRUPTED)
-
-    async def _look(self, reconciler: Reconciler, unclear: list[Submission], evidence: Evidence) -> None:
+    async def _look(
+        self,
+        reconciler: Reconciler,
+        unclear: list[Submission],
+        evidence: Evidence,
+        tell: Callable[[End], Awaitable[None]],
+    ) -> None:
         """Have the reconciler look at what an attempt left open."""
 
         async def end(submission: Submission, disposition: Disposition) -> None:
-            await self._books.end([(submission, disposition, diagnose_reconciled(disposition, evidence, call=_CALL))])
+            await tell((submission, disposition, diagnose_reconciled(disposition, evidence, call=_CALL)))
 
-        await self._reconciling(reconciler, end).settle(unclear, evidence)
-
-    def _reconciling(
-        self, reconciler: Reconciler, end: Callable[[Submission, Disposition], Awaitable[None]]
-    ) -> Reconciling:
-        return Reconciling(
+        reconciling = Reconciling(
             reconciler, self._reconcile_policy, pause=self.back_off, in_a_hurry=self._hurry.is_set, end=end
         )
+        await reconciling.settle(unclear, evidence)
+
+    async def _tell_one(self, end: End) -> None:
+        await self._books.end([end])
 
     async def _end_untried(self, submissions: list[Submission], evidence: Evidence, why: str) -> None:
         """End actions that were refused together, and are not tried alone: nobody knows which one is at fault."""
@@ -244,7 +245,7 @@ class Delivery:
         if self._reconciler is None:
             ends += [(submission, Disposition.UNKNOWN) for submission in decided.unclear]
         elif decided.unclear:
-            look = self._look(self._reconciler, decided.unclear, exchange.evidence)
+            look = self._look(self._reconciler, decided.unclear, exchange.evidence, self._tell_one)
             parcel.looks.create_task(look, name="confirma-reconciliation")
         await self._end([(s, end, self._explain(decided, exchange, end)) for s, end in ends], parcel)
         if decided.halves:

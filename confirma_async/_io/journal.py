@@ -1,7 +1,7 @@
 """The record of each action's state, written before the wire."""
 
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Protocol, runtime_checkable
 
 from .._core.batch import Submission
@@ -65,8 +65,8 @@ class DurableJournal(Journal, Protocol):
             JournalError: Nothing of it could be kept.
         """
 
-    async def queued(self, *, after: int, at_most: int) -> Sequence[JournalRecord]:
-        """What is to be sent, in order of submission: records with numbers above `after`.
+    def records(self, state: State) -> AsyncIterator[JournalRecord]:
+        """Yield the actions in `state`, in order of submission; those that enter it meanwhile may be among them.
 
         Raises:
             JournalError: It cannot be read.

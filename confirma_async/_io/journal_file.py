@@ -37,6 +37,9 @@ Attempt = tuple[str, bytes, int]
 Ended = tuple[str, State, State, int]
 """Of an action that was sent: its id, its state if the journal is in charge of it, and otherwise, and the attempts."""
 
+_Row = tuple[str, bytes, int, bytes]
+"""What is kept of an action that is new: as `Attempt`, and its content's hash."""
+
 T = TypeVar("T")
 
 _APPLICATION_ID = 0x436F6E66
@@ -55,6 +58,10 @@ CREATE TABLE content (number INTEGER PRIMARY KEY, action_id TEXT NOT NULL, conte
 # Both in the order of their numbers; the first one goes through what still has a content, which is little.
 _WITH_CONTENT = "content JOIN action USING (action_id, number)"
 _ALL = "action LEFT JOIN content USING (action_id, number)"
+_PAGE = 500
+_PAGE_OF_ACCEPTED = 50_000
+"""They have no content, and each page of them goes through all records."""
+
 _MAY_BE_PRUNED = (State.ACCEPTED, State.REJECTED, State.NOT_APPLIED)
 
 _REASONS = {
@@ -91,8 +98,6 @@ class JournalFile:
 
     def _open(self, target: JournalTarget | None) -> None:
         with self._failing("opened"):
-            if self._path.is_dir():
-                raise self._error("opened", "it is a folder")
             if target is not None:
                 self._create()
             elif not self._path.exists():
@@ -234,14 +239,14 @@ class JournalFile:
         """Note that an attempt is about to start; see `Journal.begin`."""
         known = self._known([action_id for action_id, _, _ in batch])
         answers: list[Entry | None] = []
-        first: list[tuple[str, bytes, int]] = []
+        first: list[_Row] = []
         again: list[tuple[int, float, str]] = []
         for action_id, content, made in batch:
-            entry = known.get(action_id)
-            may_go = may_send(entry, content_hash(content), attempts=made)
+            entry, fingerprint = known.get(action_id), content_hash(content)
+            may_go = may_send(entry, fingerprint, attempts=made)
             answers.append(None if may_go else entry)
             if may_go and entry is None:
-                first.append((action_id, content, made + 1))
+                first.append((action_id, content, made + 1, fingerprint))
             elif may_go:
                 again.append((made + 1, now, action_id))
         self._insert(first, State.SENDING, now)
@@ -265,14 +270,14 @@ class JournalFile:
         """Note that actions are to be sent; see `DurableJournal.enqueue`."""
         known: dict[str, Entry] = self._known([action_id for action_id, _, _ in batch])
         answers: list[Entry | None] = []
-        rows: list[Attempt] = []
+        rows: list[_Row] = []
         for action_id, content, made in batch:
             entry, fingerprint = known.get(action_id), content_hash(content)
             answers.append(entry)
             if entry is not None and entry.content != fingerprint:
                 return [*answers, *([None] * (len(batch) - len(answers)))]
             if may_queue(entry):
-                rows.append((action_id, content, made))
+                rows.append((action_id, content, made, fingerprint))
                 known[action_id] = Entry(fingerprint, State.QUEUED, made)
         self._forget([action_id for action_id, *_ in rows])
         self._insert(rows, State.QUEUED, now)
@@ -305,6 +310,13 @@ class JournalFile:
         source = _ALL if state is State.ACCEPTED else _WITH_CONTENT
         with self._failing("read"):
             return self._records(source, "state = ? AND number > ?", (state.value, after), at_most)
+
+    def pages(self, state: State) -> Iterator[list[JournalRecord]]:
+        """The same in pages, each read when it is asked for: nobody holds on to one state of the file for long."""
+        after, at_most = 0, _PAGE_OF_ACCEPTED if state is State.ACCEPTED else _PAGE
+        while page := self.records(state, after=after, at_most=at_most):
+            yield page
+            after = page[-1].number
 
     def _records(self, source: str, where: str, parameters: tuple[Any, ...], at_most: int = -1) -> list[JournalRecord]:
         columns = "number, action_id, state, attempts, changed, content, reason, hash"
@@ -364,19 +376,19 @@ class JournalFile:
         )
         return {action_id: Entry(content, State(state), attempts) for action_id, content, state, attempts in rows}
 
-    def _insert(self, rows: Sequence[Attempt], state: State, now: float) -> None:
+    def _insert(self, rows: Sequence[_Row], state: State, now: float) -> None:
         numbers = range(self._last_number + 1, self._last_number + 1 + len(rows))
         self._run_many(
             "INSERT INTO action (action_id, hash, state, attempts, changed, number, in_charge) "
             "VALUES (?, ?, ?, ?, ?, ?, 0)",
             [
-                (action_id, content_hash(content), state.value, attempts, now, number)
-                for (action_id, content, attempts), number in zip(rows, numbers, strict=True)
+                (action_id, fingerprint, state.value, attempts, now, number)
+                for (action_id, _, attempts, fingerprint), number in zip(rows, numbers, strict=True)
             ],
         )
         self._run_many(
             "INSERT INTO content VALUES (?, ?, ?)",
-            [(number, action_id, content) for (action_id, content, _), number in zip(rows, numbers, strict=True)],
+            [(number, action_id, content) for (action_id, content, *_), number in zip(rows, numbers, strict=True)],
         )
         # A transaction that fails leaves a gap, and never a number that was used.
         self._last_number += len(rows)

@@ -1,19 +1,17 @@
-"""Actions in the charge of a durable journal: takes them in, and brings back what a former process left of them."""
+"""Actions in the charge of a durable journal: takes them in, and brings back what was left of them."""
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 from .._core.batch import Place, Submission
-from .._core.journal import Entry, JournalRecord, content_hash, is_to_be_sent
+from .._core.journal import Entry, JournalRecord, State, content_hash, is_to_be_sent
 from .._core.wire import case_of
 from ..errors import ActionIdConflictError, OlderActionError
 from .batcher import Batcher
 from .journal import DurableJournal
 
 __all__ = ["Outbox"]
-
-_PAGE = 500
 
 
 class Outbox:
@@ -39,7 +37,7 @@ class Outbox:
         Raises:
             JournalError: The journal cannot be read.
         """
-        async for record in self._queued():
+        async for record in self._journal.records(State.QUEUED):
             assert record.content is not None
             if (case := case_of(record.content)) is not None:
                 self._left_cases[case] += 1
@@ -87,7 +85,7 @@ class Outbox:
             interrupted = self._restore(record)
             interrupted.attempts, interrupted.doubted, interrupted.from_journal = record.attempts, True, True
             yield interrupted
-        async for record in self._queued():
+        async for record in self._journal.records(State.QUEUED):
             if record.action_id not in self._batcher.register:
                 yield self._restore(record)
 
@@ -108,7 +106,7 @@ class Outbox:
             self._left_cases[case] += 1
 
     def require_newest(self, case: int | None) -> None:
-        """Refuse a new action that would overtake one that a former process left.
+        """Refuse a new action that would overtake one that was left.
 
         Raises:
             OlderActionError: There is one of this case that `left()` has not brought back.
@@ -118,13 +116,6 @@ class Outbox:
                 f"The journal holds an older action of case {case}, which was left to be sent; the new one was not "
                 "sent; take resume() to its end, and submit it again."
             )
-
-    async def _queued(self) -> AsyncIterator[JournalRecord]:
-        after = 0
-        while page := await self._journal.queued(after=after, at_most=_PAGE):
-            for record in page:
-                yield record
-            after = page[-1].number
 
 
 def _refuse_conflicts(pairs: Sequence[tuple[Submission, Entry | None]]) -> None:

@@ -24,10 +24,6 @@ __all__ = ["SqliteJournal"]
 
 T = TypeVar("T")
 
-_PAGE = 500
-_PAGE_OF_ACCEPTED = 50_000
-"""They have no content, and each page of them goes through all records."""
-
 _MOST_TOGETHER = 1_000
 """Changes that share a transaction: the event loop hands their results out in one turn."""
 
@@ -165,10 +161,6 @@ class SqliteJournal:
         attempts, now = _attempts(submissions), time.time()
         return await self._change(lambda: self._file.enqueue(attempts, now))
 
-    async def queued(self, *, after: int, at_most: int) -> Sequence[JournalRecord]:
-        """See `DurableJournal.queued`."""
-        return await self._look(lambda: self._file.records(State.QUEUED, after=after, at_most=at_most))
-
     async def take_interrupted(self) -> Sequence[JournalRecord]:
         """See `DurableJournal.take_interrupted`."""
         interrupted, self._interrupted = self._interrupted, ()
@@ -190,13 +182,10 @@ class SqliteJournal:
 
     async def records(self, state: State) -> AsyncIterator[JournalRecord]:
         """Yield the actions in `state`, in order of submission; those that enter it meanwhile may be among them."""
-        after, at_most = 0, _PAGE_OF_ACCEPTED if state is State.ACCEPTED else _PAGE
-        while page := await self._look(
-            lambda: self._file.records(state, after=after, at_most=at_most)  # noqa: B023 - run at once
-        ):
+        pages = self._file.pages(state)
+        while page := await self._look(lambda: next(pages, None)):
             for record in page:
                 yield record
-            after = page[-1].number
 
     async def resolve(self, action_ids: Collection[str], disposition: Disposition, *, reason: str) -> int:
         """Settle what is UNKNOWN, after a look at the service: all of `action_ids`, or none.

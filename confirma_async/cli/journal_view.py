@@ -3,6 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,10 +14,6 @@ from .._core.journal import JournalRecord, JournalTarget, State, state_after_cra
 from .._io.journal_file import JournalFile
 
 __all__ = ["JournalView"]
-
-_PAGE = 500
-_PAGE_WITHOUT_CONTENT = 50_000
-"""Accepted actions are small, and each page of them is a walk through all."""
 
 
 class JournalView(JournalFile):
@@ -74,15 +71,8 @@ class JournalView(JournalFile):
         """Yield the actions in `state`, in order of submission; first those whose process is gone that was sending."""
         for kept in State:
             if self._seen(kept) is state:
-                for record in self._pages(kept):
+                for record in chain.from_iterable(self.pages(kept)):
                     yield record if kept is state else evolve(record, state=state)
-
-    def _pages(self, state: State) -> Iterator[JournalRecord]:
-        after, at_most = 0, _PAGE_WITHOUT_CONTENT if state is State.ACCEPTED else _PAGE
-        # Page by page: a reader that holds on to one state of the file keeps its log from ending.
-        while page := self.records(state, after=after, at_most=at_most):
-            yield from page
-            after = page[-1].number
 
     def _seen(self, state: State) -> State:
         return state if self.is_in_use else state_after_crash(state)
